@@ -1,0 +1,73 @@
+# Godwit.  `make` builds, `make check` tests, `make demo` shows it at work.
+# Knobs: V=1 (show commands), B=dir (build folder), CC=, SAN=address,undefined,
+# PREFIX=, DESTDIR=, WERROR=1.
+
+B ?= build
+CC = gcc
+AR = ar
+PREFIX ?= /usr/local
+VERSION := 0.1.0
+ARCH ?= x86_64
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+OPT ?= -O2 -g
+ALL_CFLAGS := -std=gnu11 $(OPT) $(WARN) $(if $(WERROR),-Werror) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
+	-DGODWIT_VERSION='"$(VERSION)"' -Isrc -Iinclude -ffunction-sections -fdata-sections $(CFLAGS)
+# The programs are static: they start faster and work as the only file of ours
+# on a machine.  The sanitizers' runtimes cannot be linked so.
+ALL_LDFLAGS := -Wl,--gc-sections $(if $(SAN),,-static) $(LDFLAGS)
+ifdef SAN
+ALL_CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+ALL_LDFLAGS += -fsanitize=$(SAN)
+endif
+
+ENGINE_DIRS := base arch/$(ARCH) proc remote image state checkpoint restart
+ENGINE_SRC := $(foreach d,$(ENGINE_DIRS),$(wildcard src/$(d)/*.c src/$(d)/*.S))
+CLI_SRC := $(filter-out src/cli/myrestart.c,$(wildcard src/cli/*.c))
+obj = $(patsubst %,$(B)/obj/%.o,$(basename $(1)))
+
+.PHONY: all clean
+all: $(B)/godwit $(B)/myrestart $(B)/libckpt.so
+
+$(B)/libengine.a: $(call obj,$(ENGINE_SRC))
+	$(call say,AR,$@)
+	$(Q)rm -f $@; $(AR) rcs $@ $^
+
+$(B)/godwit: $(call obj,$(CLI_SRC)) $(B)/libengine.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
+
+$(B)/myrestart: $(call obj,src/cli/myrestart.c) $(B)/libengine.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
+
+# libckpt.so carries the engine as a static program in its read-only data and
+# uses no C library of its own, so that it can be preloaded into anything.
+$(B)/ckpt-engine: $(call obj,src/preload/engine.c) $(B)/libengine.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -s -o $@ $^ $(ALL_LDFLAGS)
+
+PRELOAD_CFLAGS := -std=gnu11 -O2 -g $(WARN) $(if $(WERROR),-Werror) -Isrc -fPIC -ffreestanding \
+	-fno-stack-protector -fvisibility=hidden $(CFLAGS)
+$(B)/libckpt.so: src/preload/libckpt.c src/preload/embed.S $(B)/ckpt-engine
+	$(call say,LD,$@)
+	$(Q)$(CC) $(PRELOAD_CFLAGS) -shared -nostdlib -Wl,-soname,libckpt.so -Wl,-z,noexecstack \
+		-DENGINE_FILE='"$(B)/ckpt-engine"' -o $@ src/preload/libckpt.c src/preload/embed.S $(LDFLAGS)
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/obj/%.o: %.S
+	@mkdir -p $(@D)
+	$(call say,AS,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+clean:
+	rm -rf $(B)
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
