@@ -1,0 +1,160 @@
+/*
+ * The model: everything a checkpoint knows of a process, in plain structs.
+ * Capture fills it, the image stores it, restart builds from it, `godwit show`
+ * prints it.  Addresses are the target's; lengths are bytes; times are
+ * nanoseconds unless said otherwise.  All pointers are owned by the struct.
+ */
+#ifndef GODWIT_STATE_PROCESS_H
+#define GODWIT_STATE_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+/* Where and when the checkpoint was made. */
+struct system_info {
+	char *tool;      /* "godwit 0.1.0" */
+	int64_t time_ns; /* CLOCK_REALTIME, since the epoch */
+	int64_t monotonic_ns, boottime_ns;
+	char *host, *kernel, *machine, *cpu, *boot_id;
+	uint64_t xfeatures; /* XCR0 */
+	uint32_t xstate_size;
+};
+
+enum mapping_kind {
+	MAPPING_ANON = 1,     /* private anonymous, heap, stacks */
+	MAPPING_FILE = 2,     /* private, of a file */
+	MAPPING_SHARED = 3,   /* shared, of a file: the content is the file's */
+	MAPPING_SHMEM = 4,    /* shared anonymous, of this process alone */
+	MAPPING_VDSO = 5,
+	MAPPING_VVAR = 6,     /* [vvar], [vvar_vclock], ... */
+};
+
+enum mapping_flag {
+	MAPPING_GROWSDOWN = 1u << 0,
+	MAPPING_NORESERVE = 1u << 1,
+	MAPPING_HEAP = 1u << 2,  /* [heap] */
+	MAPPING_STACK = 1u << 3, /* [stack] */
+	MAPPING_DELETED = 1u << 4, /* the file has no name any more: stored whole, restored as anonymous */
+};
+
+struct mapping {
+	uint64_t start, end; /* page-aligned, [start, end) */
+	uint64_t offset;     /* in the file or shared object, bytes */
+	uint32_t prot;       /* PROT_* */
+	uint32_t kind, flags;
+	uint32_t file;   /* index in process.mapped_files + 1, 0 = none */
+	uint64_t object; /* MAPPING_SHMEM: inode, the same for mappings of one object */
+	uint64_t stored; /* bytes of it in the image */
+	char *name;      /* as /proc/PID/maps has it, or NULL */
+};
+
+struct mapped_file {
+	char *path;
+	uint64_t dev, ino, size; /* bytes */
+	int64_t mtime_ns;
+	uint8_t build_id[20];
+	uint32_t build_id_len; /* 0: none */
+};
+
+enum run_flag {
+	/* The same bytes are in the mapped file: needed only where the file is
+	 * missing or another one. */
+	RUN_CLEAN = 1u << 0,
+};
+
+/* A range of pages that is stored.  The data area holds the runs one after
+ * the other, so that the place of each follows from the lengths before it. */
+struct run {
+	uint64_t start, len;
+	uint32_t mapping; /* index */
+	uint32_t flags;
+};
+
+struct pending_signal {
+	uint8_t info[128]; /* siginfo_t as the kernel has it */
+};
+
+struct thread {
+	int32_t tid; /* in the innermost pid namespace of the program */
+	char comm[16];
+	struct user_regs_struct regs;
+	uint64_t sigmask;
+	uint64_t altstack_sp, altstack_size;
+	uint32_t altstack_flags;
+	uint64_t robust_list, robust_len;
+	uint64_t tid_address; /* set_tid_address, CLONE_CHILD_CLEARTID */
+	uint64_t rseq_addr;
+	uint32_t rseq_len, rseq_sig, rseq_flags;
+	struct pending_signal *pending;
+	size_t npending;
+	uint64_t xstate_off; /* in the image: the NT_X86_XSTATE note's bytes */
+	uint32_t xstate_len;
+};
+
+struct sigaction_state {
+	uint64_t handler, flags, restorer, mask; /* the kernel's struct sigaction */
+};
+
+struct rlimit_state {
+	uint64_t cur, max;
+};
+
+/* prctl(PR_SET_MM_MAP): where things are in the address space. */
+struct mm_layout {
+	uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
+	uint64_t arg_start, arg_end, env_start, env_end;
+	void *auxv;
+	size_t auxv_len;
+};
+
+struct file_table; /* state/files.h */
+struct timers;     /* state/timers.h */
+
+struct process {
+	struct system_info system;
+	/* identity */
+	int32_t pid, ppid, pgid, sid; /* in the program's innermost pid namespace */
+	uint32_t uid, euid, suid, fsuid, gid, egid, sgid, fsgid;
+	char *exe;         /* path of the executable */
+	struct mapped_file exe_file;
+	char comm[16];
+	char **argv;       /* for people; the real one is in memory */
+	size_t argc;
+	/* surroundings */
+	char *cwd, *root;
+	uint32_t umask, personality;
+	uint32_t no_new_privs, dumpable;
+	struct rlimit_state rlimits[16];
+	/* memory */
+	struct mm_layout mm;
+	struct mapping *mappings;
+	size_t nmappings, mappings_cap;
+	struct mapped_file *mapped_files;
+	size_t nmapped_files, mapped_files_cap;
+	struct run *runs;
+	size_t nruns, runs_cap;
+	uint64_t xcomp_perm; /* arch_prctl(ARCH_GET_XCOMP_PERM) */
+	/* threads; [0] is the leader */
+	struct thread *threads;
+	size_t nthreads;
+	/* signals */
+	struct sigaction_state sigactions[64]; /* [signo - 1] */
+	struct pending_signal *pending; /* process-directed */
+	size_t npending;
+	struct timers *timers;
+	struct file_table *files;
+};
+
+/* Several processes that belong together.  A checkpoint of one has n == 1. */
+struct process_tree {
+	struct process *procs;
+	size_t n;
+};
+
+/* Frees everything that belongs to the process, through the state files. */
+void process_done(struct process *p);
+
+#endif
