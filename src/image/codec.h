@@ -44,6 +44,7 @@ void codec_blob(struct codec *c, void **p, size_t *len);
  * zeroed, when reading.  A count above max, or one that cannot fit in what is left at
  * min_size bytes (stored size, at least 1) an element, makes the codec bad and *n 0.
  */
-void codec_array(struct codec *c, void *array_ptr, size_t *n, size_t elem_size, size_t min_size, size_t max);
+void codec_array(struct codec *c, void *array_ptr, size_t *n, size_t elem_size, size_t min_size,
+		 size_t max);
 
 #endif

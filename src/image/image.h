@@ -28,7 +28,7 @@ enum image_note_type {
 	NOTE_SYSTEM = 1,  /* tool, time, host, kernel, CPU */
 	NOTE_PROCESS = 2, /* ids, names, limits: state/ids, state/surroundings */
 	NOTE_MAPPINGS = 3,
-	NOTE_RUNS = 4, /* which ranges are in the data area, in its order */
+	NOTE_RUNS = 4,   /* which ranges are in the data area, in its order */
 	NOTE_THREAD = 5, /* one per thread, after its NT_PRSTATUS */
 	NOTE_SIGNALS = 6,
 	NOTE_TIMERS = 7,
@@ -49,7 +49,8 @@ int image_writer_open(const char *path, struct image_writer **ret, struct err *e
 
 /* Says how many bytes the data area has (a multiple of 4096): fixes where the
  * notes begin.  Once, before the first note or block.  Reserves nothing. */
-int image_writer_set_data_size(struct image_writer *w, uint64_t bytes, struct err *err) __must_check;
+int image_writer_set_data_size(struct image_writer *w, uint64_t bytes,
+			       struct err *err) __must_check;
 
 /*
  * Writes data block `index` (its bytes start at IMAGE_DATA_START + index *
@@ -57,7 +58,8 @@ int image_writer_set_data_size(struct image_writer *w, uint64_t bytes, struct er
  * May be called from several threads at once, for different blocks.
  * 0 or a negative errno.
  */
-int image_writer_block(struct image_writer *w, uint64_t index, const void *data, size_t len) __must_check;
+int image_writer_block(struct image_writer *w, uint64_t index, const void *data,
+		       size_t len) __must_check;
 /* Number of blocks of the data area. */
 uint64_t image_writer_blocks(const struct image_writer *w);
 
@@ -67,7 +69,8 @@ int image_writer_note(struct image_writer *w, const char *owner, uint32_t type, 
 /* The same in parts: the size first, then the bytes, in any number of pieces. */
 int image_writer_note_begin(struct image_writer *w, const char *owner, uint32_t type, size_t len,
 			    struct err *err) __must_check;
-int image_writer_note_add(struct image_writer *w, const void *part, size_t len, struct err *err) __must_check;
+int image_writer_note_add(struct image_writer *w, const void *part, size_t len,
+			  struct err *err) __must_check;
 
 /* Appends a PT_LOAD.  flags are PF_R|PF_W|PF_X; file_off is meaningless when
  * filesz is 0.  After the last note.  Streamed as well. */
@@ -112,7 +115,8 @@ struct image_note {
  */
 int image_note_next(struct image *img, size_t *cursor, struct image_note *ret) __must_check;
 /* First note of this owner and type: 1, or 0 when there is none. */
-int image_note_find(struct image *img, const char *owner, uint32_t type, struct image_note *ret) __must_check;
+int image_note_find(struct image *img, const char *owner, uint32_t type,
+		    struct image_note *ret) __must_check;
 
 int image_fd(const struct image *img);
 const char *image_path(const struct image *img);
@@ -123,7 +127,8 @@ uint64_t image_blocks(const struct image *img);
  * returns its length, or a negative errno: -EBADMSG names the file range in err. */
 int image_read_block(struct image *img, uint64_t index, void *buf, struct err *err) __must_check;
 /* Checks the data blocks [first, end).  Uses 1 MiB of memory at most. */
-int image_verify_blocks(struct image *img, uint64_t first, uint64_t end, struct err *err) __must_check;
+int image_verify_blocks(struct image *img, uint64_t first, uint64_t end,
+			struct err *err) __must_check;
 
 /* PT_LOAD segments, for structure checks and for printing. */
 struct image_segment {
@@ -131,7 +136,8 @@ struct image_segment {
 	uint32_t flags;
 };
 uint64_t image_segments(const struct image *img);
-int image_segment_get(const struct image *img, uint64_t index, struct image_segment *ret) __must_check;
+int image_segment_get(const struct image *img, uint64_t index,
+		      struct image_segment *ret) __must_check;
 
 /* XXH3-64, the checksum of the format. */
 uint64_t image_hash(const void *data, size_t len);

@@ -19,9 +19,9 @@
 
 /* What a result must be for the program to go on. */
 enum expect {
-	EXPECT_ANY,    /* anything: the caller looks */
-	EXPECT_OK,     /* >= 0 */
-	EXPECT_VALUE,  /* exactly call.want */
+	EXPECT_ANY,   /* anything: the caller looks */
+	EXPECT_OK,    /* >= 0 */
+	EXPECT_VALUE, /* exactly call.want */
 };
 
 struct call {
@@ -31,13 +31,13 @@ struct call {
 	uint64_t expect;
 	int64_t want;
 	/* Not seen by the target: */
-	const char *why; /* static text or owned by the program */
+	const char *why;  /* static text or owned by the program */
 	uint8_t pointers; /* bit i: arg[i] points into the data of the batch */
 };
 
 /* Calls of one thread that are run in one go, with the data they point to. */
 struct batch {
-	uint32_t thread;    /* index in the process: 0 is the first (leader) */
+	uint32_t thread; /* index in the process: 0 is the first (leader) */
 	struct call *calls;
 	size_t n, cap;
 	uint8_t *data; /* copied to the scratch mapping's data area before the run */
@@ -50,15 +50,16 @@ struct program {
 	size_t call_cap;    /* calls that fit in one batch */
 	struct batch *batches;
 	size_t n, cap;
-	uint32_t thread; /* of the calls added next */
+	uint32_t thread;   /* of the calls added next */
 	uint64_t *fd_used; /* bitmap of the target's descriptors, PROGRAM_FD_MAX bits */
-	struct err *err; /* sticky: first failure while building */
+	struct err *err;   /* sticky: first failure while building */
 	bool failed;
 };
 
 #define PROGRAM_FD_MAX (1u << 20)
 
-void program_init(struct program *p, uint64_t data_base, size_t data_cap, size_t call_cap, struct err *err);
+void program_init(struct program *p, uint64_t data_base, size_t data_cap, size_t call_cap,
+		  struct err *err);
 void program_done(struct program *p);
 
 /* Calls added from now on are run by thread number `index`. */

@@ -1,13 +1,12 @@
 /*
- * The engine: a stopped process that is made to run single system calls.
+ * The engine: a stopped process that is made to run system calls.
  *
  * Invariant, at every instant: each stopped thread either has its own
  * registers and signal mask, or stands in a unit of ours that ends by putting
- * both back (arch/<cpu>/unit.S).  So when all of our processes are killed, the
+ * both back (arch/x86_64/unit.S).  So when all of our processes are killed, the
  * kernel resumes the threads, the units finish, and the program goes on.
  *
- * Nothing is ever written to the target's stack.  See remote.c for the order
- * of the steps.
+ * Nothing is ever written to the target's stack.
  */
 #ifndef GODWIT_REMOTE_REMOTE_H
 #define GODWIT_REMOTE_REMOTE_H
@@ -18,64 +17,103 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
+#include "arch/x86_64/unit.h"
 #include "base/err.h"
+#include "proc/maps.h"
 #include "remote/program.h"
-
-/* An address in another process: not to be dereferenced here. */
-struct raddr {
-	uint64_t v;
-};
 
 /* One thread of the target, attached by PTRACE_SEIZE. */
 struct tracee {
-	pid_t tid;     /* in our pid namespace */
-	pid_t ns_tid;  /* in the target's innermost pid namespace */
+	pid_t tid;    /* in our pid namespace */
+	pid_t ns_tid; /* in the target's innermost pid namespace */
 	bool stopped;
-	bool borrowed; /* its registers are ours at the moment */
-	bool eintr;    /* regs.rax was -EINTR and made restartable */
+	bool borrowed;                /* it stands in a unit: its own registers are in regs */
 	struct user_regs_struct regs; /* as the program goes on with them */
 	uint64_t sigmask;             /* the program's */
-	int held_signal;              /* stop signal met meanwhile, given back on release */
 };
 
 /* One stopped process. */
 struct remote {
-	pid_t pid;    /* thread group id, in our namespace */
-	pid_t ns_pid; /* in the target's */
-	int pidfd, procfd, memfd; /* pidfd_open, /proc/PID, /proc/PID/mem */
+	pid_t pid;                /* thread group id, in our namespace */
+	pid_t ns_pid;             /* in the target's */
+	int pidfd, procfd, memfd; /* pidfd_open(), /proc/PID, /proc/PID/mem */
 	struct tracee *threads;   /* [0] is the leader */
 	size_t n, cap;
-	int bell; /* signal by which a unit reports that its list is done */
-	uint64_t vdso, vdso_len; /* current [vdso] range; the tail holds the first unit */
-	uint64_t gadget;         /* unit address in the vdso's tail */
-	uint64_t scratch;        /* 0 while not mapped */
-	size_t scratch_len, unit_off, call_off, data_off, data_len, call_cap;
+	int bell;                      /* signal by which a unit reports that its list is done */
+	bool stop_held;                /* a SIGSTOP came meanwhile: given back on release */
+	uint64_t vdso_unit;            /* address of the unit in the vdso's tail, 0: not there */
+	uint64_t scratch, scratch_len; /* scratch == 0: not mapped */
+	uint64_t calls, data;          /* its parts: calls, and data for calls */
+	size_t max_threads;
 };
 
-/* Attach to and stop every thread of a process.  On failure everything is
- * released.  Errors: -ESRCH gone, -EPERM (exit 4), refusals (exit 3). */
-int remote_seize(struct remote *r, pid_t pid, struct err *err) __must_check;
-/* Put everything back (scratch unmapped, registers, masks) and detach. */
-void remote_release(struct remote *r);
-/* SIGKILL the stopped process, then forget it. */
-void remote_kill(struct remote *r);
-
-/* Map the scratch area: from here on programs can be run. */
-int remote_prepare(struct remote *r, struct err *err) __must_check;
+#define REMOTE_CALL_CAP 1024u        /* calls in one batch */
+#define REMOTE_DATA_LEN (256u << 10) /* bytes of data in one batch */
 
 /*
- * Run every batch of a program, in order.  Fails with the call's reason when a
- * result is not what it must be; -ESRCH when the target died.
+ * Attaches to and stops every thread of process pid.  On failure everything is
+ * released.  Errors: -ESRCH gone, -EPERM (exit 4), refusals (exit 3).
+ */
+int remote_seize(struct remote *r, pid_t pid, struct err *err) __must_check;
+
+/*
+ * Maps the scratch area in a target that remote_seize stopped: from here on
+ * programs can be run.  maps is the target's, read while it was stopped.
+ * A scratch area left by a godwit that was killed is removed first: then
+ * *ret_stale is true and the caller must read the maps again.
+ */
+int remote_prepare(struct remote *r, const struct proc_maps *maps, bool *ret_stale,
+		   struct err *err) __must_check;
+
+/* Puts everything back (scratch unmapped, registers, masks) and detaches.
+ * Frees.  Works on a half-prepared or dead target. */
+void remote_release(struct remote *r);
+/* Kills the stopped process with SIGKILL, then frees. */
+void remote_kill(struct remote *r);
+
+/*
+ * Runs every batch of a program, in order.  A result that is not what it must
+ * be stops it: the error names the call's reason and the kernel's answer.
+ * -ESRCH when the target died.
  */
 int remote_run(struct remote *r, struct program *p, struct err *err) __must_check;
-/* Runs the same batch in every thread at once; rets (n threads x batch->n) gets the results;
- * the data areas are not per thread: only for calls whose data may be... see remote_run_each. */
 
-/* Read or write the target's memory.  Whole length or a negative errno. */
+/*
+ * Runs the same few calls in every thread, all at once.  An argument whose bit
+ * is set in `pointers` is an offset into the thread's own data area of
+ * data_len bytes.  result() is called for each thread with its calls as they
+ * returned and its data.
+ */
+typedef int (*remote_result_fn)(void *arg, size_t thread, const struct wire_call *calls,
+				const void *data, struct err *err);
+int remote_run_each(struct remote *r, const struct call *calls, size_t n, size_t data_len,
+		    remote_result_fn result, void *arg, struct err *err) __must_check;
+
+/* Read or write the target's memory, wherever it may be read or written by its
+ * own protection; the _force forms also where not.  Whole length or a negative errno. */
 int remote_read(const struct remote *r, uint64_t addr, void *buf, size_t len) __must_check;
 int remote_write(const struct remote *r, uint64_t addr, const void *buf, size_t len) __must_check;
+int remote_read_force(const struct remote *r, uint64_t addr, void *buf, size_t len) __must_check;
+int remote_write_force(const struct remote *r, uint64_t addr, const void *buf,
+		       size_t len) __must_check;
 
-/* A descriptor of the target as one of ours (pidfd_getfd, close-on-exec), or a negative errno. */
+/* A descriptor of the target as one of ours (pidfd_getfd(2), close-on-exec), or
+ * a negative errno. */
 int remote_getfd(const struct remote *r, int fd) __must_check;
+
+/* --- for a restart, whose process we make ourselves --- */
+
+/* Opens pidfd, procfd and memfd, and takes the stopped thread pid as the leader. */
+int remote_adopt(struct remote *r, pid_t pid, pid_t ns_pid, struct err *err) __must_check;
+/* Places the scratch area of an adopted process at the address given, by its vdso's tail. */
+int remote_prepare_at(struct remote *r, uint64_t scratch, size_t max_threads, uint64_t vdso,
+		      uint64_t vdso_len, struct err *err) __must_check;
+/* Bytes of the scratch area for so many threads. */
+uint64_t remote_scratch_len(size_t max_threads);
+/* Takes a new, stopped thread as the next one. */
+int remote_add_thread(struct remote *r, pid_t tid, pid_t ns_tid, struct err *err) __must_check;
+/* Says which registers and mask the thread goes on with; remote_release puts them in. */
+void remote_set_thread(struct remote *r, size_t thread, const struct user_regs_struct *regs,
+		       uint64_t sigmask);
 
 #endif

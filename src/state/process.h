@@ -24,12 +24,12 @@ struct system_info {
 };
 
 enum mapping_kind {
-	MAPPING_ANON = 1,     /* private anonymous, heap, stacks */
-	MAPPING_FILE = 2,     /* private, of a file */
-	MAPPING_SHARED = 3,   /* shared, of a file: the content is the file's */
-	MAPPING_SHMEM = 4,    /* shared anonymous, of this process alone */
+	MAPPING_ANON = 1,   /* private anonymous, heap, stacks */
+	MAPPING_FILE = 2,   /* private, of a file */
+	MAPPING_SHARED = 3, /* shared, of a file: the content is the file's */
+	MAPPING_SHMEM = 4,  /* shared anonymous, of this process alone */
 	MAPPING_VDSO = 5,
-	MAPPING_VVAR = 6,     /* [vvar], [vvar_vclock], ... */
+	MAPPING_VVAR = 6, /* [vvar], [vvar_vclock], ... */
 };
 
 enum mapping_flag {
@@ -37,7 +37,8 @@ enum mapping_flag {
 	MAPPING_NORESERVE = 1u << 1,
 	MAPPING_HEAP = 1u << 2,  /* [heap] */
 	MAPPING_STACK = 1u << 3, /* [stack] */
-	MAPPING_DELETED = 1u << 4, /* the file has no name any more: stored whole, restored as anonymous */
+	MAPPING_DELETED =
+		1u << 4, /* the file has no name any more: stored whole, restored as anonymous */
 };
 
 struct mapping {
@@ -118,10 +119,10 @@ struct process {
 	/* identity */
 	int32_t pid, ppid, pgid, sid; /* in the program's innermost pid namespace */
 	uint32_t uid, euid, suid, fsuid, gid, egid, sgid, fsgid;
-	char *exe;         /* path of the executable */
+	char *exe; /* path of the executable */
 	struct mapped_file exe_file;
 	char comm[16];
-	char **argv;       /* for people; the real one is in memory */
+	char **argv; /* for people; the real one is in memory */
 	size_t argc;
 	/* surroundings */
 	char *cwd, *root;
@@ -142,7 +143,7 @@ struct process {
 	size_t nthreads;
 	/* signals */
 	struct sigaction_state sigactions[64]; /* [signo - 1] */
-	struct pending_signal *pending; /* process-directed */
+	struct pending_signal *pending;        /* process-directed */
 	size_t npending;
 	struct timers *timers;
 	struct file_table *files;

@@ -36,10 +36,10 @@ struct restore {
 	struct image *image;
 	enum files_policy files;
 	enum ids_policy ids;
-	bool explain;        /* only print: check() must not touch anything either way */
-	int image_fd;        /* the image's descriptor in the new process */
+	bool explain; /* only print: check() must not touch anything either way */
+	int image_fd; /* the image's descriptor in the new process */
 	uint64_t vdso_now, vdso_now_len, vvar_now; /* where exec put them; see restart/ */
-	pid_t new_pid;       /* pid of the new process as it sees it itself */
+	pid_t new_pid;                             /* pid of the new process as it sees it itself */
 	void (*notice)(void *arg, const char *text);
 	void *notice_arg;
 	void *scratch; /* for the state files between check and restore */

@@ -1,0 +1,69 @@
+/*
+ * x86-64: registers of a stopped thread and the unit of code that it runs for
+ * us (unit.S).
+ */
+#ifndef GODWIT_ARCH_UNIT_H
+#define GODWIT_ARCH_UNIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/user.h>
+
+/* One call as the unit reads it. */
+struct wire_call {
+	int64_t nr;
+	uint64_t arg[6];
+	int64_t ret;
+	uint64_t expect;
+	int64_t want;
+};
+_Static_assert(sizeof(struct wire_call) == 80, "unit.S steps by 80 bytes");
+
+/* Follows the code of each copy of the unit. */
+struct arch_unit_data {
+	uint64_t tgid, tid, signal; /* of the bell, in the target's pid namespace */
+	uint64_t mask;              /* the program's signal mask */
+	uint64_t flags, rsp, rip;
+	uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
+};
+_Static_assert(sizeof(struct arch_unit_data) == 176, "unit.S knows the offsets");
+
+extern const char arch_unit_code[], arch_unit_one[], arch_unit_rung[], arch_unit_heal[],
+	arch_unit_end[];
+
+#define ARCH_UNIT_CODE ((size_t)(arch_unit_end - arch_unit_code))
+#define ARCH_UNIT_LEN (ARCH_UNIT_CODE + sizeof(struct arch_unit_data))
+/* Room taken by one copy, so that copies can stand in a row. */
+#define ARCH_UNIT_STRIDE 512u
+
+/*
+ * Fills d's registers with what takes a thread stopped with `regs` on as if it
+ * had never stopped, without a tracer: an interrupted call that the kernel
+ * would have restarted is wound back (kernel/entry and arch_do_signal_or_restart).
+ */
+void arch_heal_regs(struct arch_unit_data *d, const struct user_regs_struct *regs);
+
+/* Is the thread inside a system call that was interrupted (orig_rax >= 0)? */
+bool arch_in_syscall(const struct user_regs_struct *regs);
+
+/*
+ * QUIRK: the stop makes some calls return -EINTR where others are restarted
+ * (signal(7), "Interruption of system calls and library functions by stop
+ * signals").  Turns that into -ERESTARTNOHAND: the kernel restarts the call,
+ * or gives EINTR when a handler runs.  Returns whether it changed rax.
+ */
+bool arch_fix_eintr(struct user_regs_struct *regs);
+
+/* Registers with which a new thread of a restarted process goes on: as
+ * saved, an interrupted call wound back so that it is entered again. */
+void arch_restart_regs(struct user_regs_struct *regs);
+
+/* What a thread needs in its registers to run n calls from address `calls` on, or one call. */
+void arch_enter_list(struct user_regs_struct *regs, uint64_t unit, uint64_t calls, uint64_t n);
+void arch_enter_call(struct user_regs_struct *regs, uint64_t unit, long nr, const uint64_t arg[6]);
+/* Results at the bell. */
+int64_t arch_call_result(const struct user_regs_struct *regs); /* after arch_enter_call */
+uint64_t arch_calls_left(const struct user_regs_struct *regs); /* after arch_enter_list */
+
+#endif

@@ -1,0 +1,42 @@
+/* Fault points: see fault.h. */
+#include "base/fault.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static long fault_at, fault_passed;
+static bool fault_list;
+static int fault_front;
+
+void fault_init(void)
+{
+	const char *s = getenv("GODWIT_FAULT");
+
+	if (!s)
+		return;
+	fault_list = !strcmp(s, "list");
+	fault_at = strtol(s, NULL, 10);
+}
+
+void fault_set_front(int pid)
+{
+	fault_front = getenv("GODWIT_FAULT_BOTH") ? pid : 0;
+}
+
+void fault_point(const char *name)
+{
+	if (!fault_at && !fault_list)
+		return;
+	fault_passed++;
+	if (fault_list)
+		fprintf(stderr, "fault point %ld: %s\n", fault_passed, name);
+	if (fault_passed == fault_at) {
+		if (fault_front > 1)
+			kill(fault_front, SIGKILL);
+		kill(getpid(), SIGKILL);
+	}
+}

@@ -1,0 +1,293 @@
+/*
+ * Attaching to a process: every thread seized and stopped.
+ *
+ * A race told as a story: 1. we list the threads; 2. one that we have not
+ * stopped yet starts another; 3. we stop all we know.  So the list is read again
+ * until a pass finds nobody new: then everybody is stopped and nobody can
+ * start anybody.
+ */
+#include "remote/remote.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/io.h"
+#include "proc/status.h"
+
+/* A thread in an uninterruptible wait does not stop; how long to wait for it. */
+#define STOP_TIMEOUT_S 10
+
+static int open_target(struct remote *r, struct err *err)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d", r->pid);
+	r->procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r->procfd < 0) {
+		err_set(err, -ESRCH, "there is no process %d", r->pid);
+		return err_hint(err, "see the process ids with: ps -u $USER");
+	}
+	r->pidfd = (int)syscall(SYS_pidfd_open, r->pid, 0);
+	if (r->pidfd < 0)
+		return err_sys(err, -errno, "cannot open process %d (pidfd_open)", r->pid);
+	/* Opened again after the seize where this is too early for permission. */
+	r->memfd = openat(r->procfd, "mem", O_RDWR | O_CLOEXEC);
+	return 0;
+}
+
+static struct tracee *find(struct remote *r, pid_t tid)
+{
+	for (size_t i = r->n; i-- > 0;)
+		if (r->threads[i].tid == tid)
+			return &r->threads[i];
+	return NULL;
+}
+
+static int explain_denied(struct remote *r, int error, struct err *err)
+{
+	struct proc_status st;
+	__cleanup_buf struct buf b = {0};
+	struct err ignored = ERR_INIT;
+	int scope = 0;
+
+	if (error == -ESRCH)
+		return err_set(err, error, "process %d has ended", r->pid);
+	if (!io_read_file(r->procfd, "status", &b) && !proc_parse_status(b.p, &st, &ignored)) {
+		if (st.tracer) {
+			err_refuse(err, "process %d is traced already, by process %d", r->pid,
+				   st.tracer);
+			return err_hint(err, "end that debugger, strace or checkpoint first");
+		}
+		if (geteuid() != 0 && (st.uid[0] != geteuid() || st.uid[2] != geteuid())) {
+			err_perm(err, "process %d belongs to user %u, you are user %u", r->pid,
+				 st.uid[0], geteuid());
+			return err_hint(err, "run godwit as that user");
+		}
+	}
+	b.len = 0;
+	if (!io_read_file(AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope", &b))
+		scope = atoi(b.p);
+	err_perm(err, "may not attach to process %d: %s", r->pid, strerror(-error));
+	if (scope)
+		return err_hint(err,
+				"kernel.yama.ptrace_scope is %d: set it to 0 (sysctl), or start "
+				"the program with "
+				"LD_PRELOAD=libckpt.so, which lets its own checkpointer in",
+				scope);
+	return err_hint(
+		err, "the program may be set-uid, or have called prctl(PR_SET_DUMPABLE, 0), or a "
+		     "security module forbids ptrace; see: godwit doctor");
+}
+
+/* Seizes threads that are not ours yet; *ret_new counts them. */
+static int seize_pass(struct remote *r, size_t *ret_new, struct err *err)
+{
+	int fd = openat(r->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *d;
+
+	*ret_new = 0;
+	if (!dir) {
+		io_close_fd(&fd);
+		return err_set(err, -ESRCH, "process %d has ended", r->pid);
+	}
+	while ((d = readdir(dir))) {
+		pid_t tid = (pid_t)atoi(d->d_name);
+		void *v;
+
+		if (tid <= 0 || find(r, tid))
+			continue;
+		v = io_grow(r->threads, &r->cap, r->n + 1, sizeof(*r->threads), err);
+		if (!v)
+			break;
+		r->threads = v;
+		if (ptrace(PTRACE_SEIZE, tid, 0, 0)) {
+			/* A thread may end while we look; the leader must be there. */
+			if (errno == ESRCH && tid != r->pid)
+				continue;
+			explain_denied(r, -errno, err);
+			break;
+		}
+		r->threads[r->n++] = (struct tracee){.tid = tid, .ns_tid = tid};
+		(*ret_new)++;
+		if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) && errno != ESRCH) {
+			err_sys(err, -errno, "cannot interrupt thread %d", tid);
+			break;
+		}
+	}
+	closedir(dir);
+	return err->error;
+}
+
+static int wait_bounded(pid_t tid, int *status)
+{
+	struct timespec step = {.tv_nsec = 50 * 1000 * 1000}, now, start;
+	sigset_t chld;
+
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (int i = 0;; i++) {
+		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
+
+		if (got == tid)
+			return 0;
+		if (got < 0)
+			return -errno;
+		if (i < 20) {
+			/* Most threads stop at once: give them the core. */
+			syscall(SYS_sched_yield);
+			continue;
+		}
+		/* Blocked SIGCHLD wakes us when any thread stops. */
+		sigtimedwait(&chld, NULL, &step);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec - start.tv_sec >= STOP_TIMEOUT_S)
+			return -ETIMEDOUT;
+	}
+}
+
+/* Waits until a seized thread is in its PTRACE_EVENT_STOP.  1: stopped, 0: it ended. */
+static int wait_stop(struct tracee *t, struct err *err)
+{
+	for (;;) {
+		int status, ret = wait_bounded(t->tid, &status);
+
+		if (ret == -ETIMEDOUT) {
+			err_set(err, -EBUSY,
+				"thread %d does not stop: it is in an uninterruptible wait",
+				t->tid);
+			return err_hint(err,
+					"it waits for a device or a dead network file system; see "
+					"/proc/%d/stack, and try again later",
+					t->tid);
+		}
+		if (ret == -ECHILD || (!ret && (WIFEXITED(status) || WIFSIGNALED(status))))
+			return 0;
+		if (ret)
+			return err_sys(err, ret, "cannot wait for thread %d", t->tid);
+		if (status >> 16 == PTRACE_EVENT_STOP)
+			return 1;
+		/* A signal was being delivered: let it be; the interrupt comes next. */
+		if (ptrace(PTRACE_CONT, t->tid, 0, WSTOPSIG(status)) && errno != ESRCH)
+			return err_sys(err, -errno, "cannot pass a signal on to thread %d", t->tid);
+	}
+}
+
+static int read_thread(struct remote *r, struct tracee *t, struct err *err)
+{
+	if (ptrace(PTRACE_GETREGS, t->tid, 0, &t->regs) ||
+	    ptrace(PTRACE_GETSIGMASK, t->tid, sizeof(t->sigmask), &t->sigmask))
+		return err_sys(err, -errno, "cannot read the registers of thread %d of process %d",
+			       t->tid, r->pid);
+	if (t->regs.cs != 0x33) {
+		err_refuse(err, "process %d is a 32-bit program", r->pid);
+		return err_hint(err, "only 64-bit (x86-64) programs can be checkpointed");
+	}
+	/* Written back at once: it holds even if we are killed now. */
+	if (arch_fix_eintr(&t->regs) && ptrace(PTRACE_SETREGS, t->tid, 0, &t->regs))
+		return err_sys(err, -errno, "cannot write the registers of thread %d of process %d",
+			       t->tid, r->pid);
+	return 0;
+}
+
+/* Waits for threads [from, n); those that ended meanwhile are forgotten. */
+static int stop_all(struct remote *r, size_t from, struct err *err)
+{
+	for (size_t i = from; i < r->n;) {
+		struct tracee *t = &r->threads[i];
+		int ret = wait_stop(t, err);
+
+		if (ret < 0)
+			return ret;
+		if (ret == 0) {
+			if (t->tid == r->pid)
+				return err_set(err, -ESRCH, "process %d has ended", r->pid);
+			r->threads[i] = r->threads[--r->n];
+			continue;
+		}
+		t->stopped = true;
+		if ((ret = read_thread(r, t, err)))
+			return ret;
+		i++;
+	}
+	return 0;
+}
+
+static int by_tid(const void *a, const void *b)
+{
+	const struct tracee *x = a, *y = b;
+
+	return (x->tid > y->tid) - (x->tid < y->tid);
+}
+
+/* Leader first, the others by tid, whatever order the kernel listed them in. */
+static void sort_threads(struct remote *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->threads[i].tid == r->pid) {
+			struct tracee t = r->threads[0];
+
+			r->threads[0] = r->threads[i];
+			r->threads[i] = t;
+		}
+	if (r->n > 1)
+		qsort(r->threads + 1, r->n - 1, sizeof(*r->threads), by_tid);
+}
+
+static int seize_all(struct remote *r, struct err *err)
+{
+	size_t fresh;
+
+	do {
+		size_t known = r->n;
+		int ret = seize_pass(r, &fresh, err);
+
+		if (!ret)
+			ret = stop_all(r, known, err);
+		if (ret)
+			return ret;
+		fault_point("threads stopped");
+	} while (fresh);
+	sort_threads(r);
+	if (r->memfd < 0)
+		r->memfd = openat(r->procfd, "mem", O_RDWR | O_CLOEXEC);
+	if (r->memfd < 0)
+		return err_sys(err, -errno, "cannot open the memory of process %d", r->pid);
+	return 0;
+}
+
+int remote_seize(struct remote *r, pid_t pid, struct err *err)
+{
+	int ret;
+
+	*r = (struct remote){.pid = pid, .ns_pid = pid, .pidfd = -1, .procfd = -1, .memfd = -1};
+	ret = open_target(r, err);
+	if (!ret)
+		ret = seize_all(r, err);
+	if (ret)
+		remote_release(r);
+	return ret;
+}
+
+int remote_adopt(struct remote *r, pid_t pid, pid_t ns_pid, struct err *err)
+{
+	int ret;
+
+	*r = (struct remote){.pid = pid, .ns_pid = ns_pid, .pidfd = -1, .procfd = -1, .memfd = -1};
+	ret = open_target(r, err);
+	if (ret)
+		return ret;
+	return remote_add_thread(r, pid, ns_pid, err);
+}
