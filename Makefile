@@ -67,6 +67,29 @@ $(B)/obj/%.o: %.S
 	$(call say,AS,$<)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# Subjects: the programs that tests checkpoint.  Each is dynamic, and, where its
+# head asks for it (build=), also NAME+static and NAME+nopie.
+SUBJECT_CFLAGS := -std=gnu11 -O1 -g $(WARN) $(if $(WERROR),-Werror) -D_GNU_SOURCE -pthread
+SUBJECT_CXXFLAGS := -std=c++17 -O1 -g -Wall -Wextra $(if $(WERROR),-Werror) -pthread
+built = $(patsubst tests/subjects/%,$(B)/subjects/%$(1),$(basename $(2)))
+heads_with = $(shell grep -lE 'test:.*build=[a-z,]*$(1)' tests/subjects/*.c tests/subjects/*.cc)
+SUBJECTS := $(call built,,$(wildcard tests/subjects/*.c tests/subjects/*.cc)) \
+	$(call built,+static,$(call heads_with,static)) $(call built,+nopie,$(call heads_with,nopie))
+
+$(B)/subjects/%+static: LINK = -static
+$(B)/subjects/%+nopie: LINK = -no-pie -fno-pie
+define subject_rule
+$(B)/subjects/%$(1): tests/subjects/%.$(2) tests/subjects/subject.h
+	@mkdir -p $$(@D)
+	$$(call say,SUBJECT,$$@)
+	$$(Q)$(3) -o $$@ $$< $$(LINK)
+endef
+$(foreach v,+static +nopie _,$(eval $(call subject_rule,$(v:_=),c,$(CC) $(SUBJECT_CFLAGS))) \
+	$(eval $(call subject_rule,$(v:_=),cc,$(CXX) $(SUBJECT_CXXFLAGS))))
+
+.PHONY: subjects
+subjects: $(SUBJECTS)
+
 clean:
 	rm -rf $(B)
 

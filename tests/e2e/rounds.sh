@@ -1,0 +1,160 @@
+# shellcheck shell=bash
+# Rounds every subject goes through.  A subject's head may carry a line
+#
+#     test: KEY=VALUE ...
+#
+#   doors=preload,attach   which doors it is for (default both)
+#   users=user,root        who can run it (default both)
+#   ids=same               its restart needs --same-ids, whatever the default
+#   refuse=ok              exit 3 at checkpoint is as right as a faithful restart
+#   limit=SECONDS          (default 60)
+#   needs=FLAG             a flag of /proc/cpuinfo, without which it is skipped
+#   build=static,nopie     further ways it is linked, each a subject of its own
+
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+# subject_key NAME KEY DEFAULT
+subject_key() {
+	local line
+	line=$(grep -hom1 'test: .*' "$TOP/tests/subjects/${1%%+*}".* 2>/dev/null)
+	case " $line " in
+	*" $2="*)
+		line=${line##*" $2="}
+		echo "${line%% *}" ;;
+	*)	echo "$3" ;;
+	esac
+}
+
+# Names of all subjects; one built another way is NAME+static, NAME+nopie.
+all_subjects() {
+	local f name how
+	for f in "$TOP"/tests/subjects/*.c "$TOP"/tests/subjects/*.cc; do
+		[[ -e $f ]] || continue
+		name=${f##*/}
+		name=${name%.*}
+		[[ $name == refuse* ]] && continue
+		echo "$name"
+		for how in $(subject_key "$name" build "" | tr , ' '); do echo "$name+$how"; done
+	done
+}
+
+begin_subject() { # NAME USER
+	become "$2"
+	SUBJECT=$SUBJECTS/$1
+	[[ -x $SUBJECT ]] || fail "$SUBJECT is not built"
+	local flag
+	flag=$(subject_key "$1" needs "")
+	[[ -z $flag ]] || grep -qw "$flag" /proc/cpuinfo || skip_hardware "this CPU has no $flag"
+	ID_FLAG=()
+	[[ $(subject_key "$1" ids "") != same ]] || ID_FLAG=(--same-ids)
+	REFUSE=$(subject_key "$1" refuse no)
+}
+
+round_uncut() {
+	begin_subject "$@"
+	launch "$SUBJECT" "$CTL"
+	wait_ready
+	ping
+	verdict
+}
+
+start_preloaded() {
+	launch env LD_PRELOAD="$LIBCKPT" "$SUBJECT" "$CTL"
+	wait_ready
+}
+
+# The image must not be larger than what the program touched, by far.
+image_is_sane() {
+	local image=${1:-myckpt} mode
+	mode=$(stat -c %a "$image")
+	[[ $mode == 600 ]] || fail "mode of the image is $mode"
+	expect 0 "$GODWIT" verify "$image"
+}
+
+# The restart of $1 (default myckpt) by $2 (myrestart, or godwit restart).
+revive() {
+	local image=${1:-myckpt}
+	shift
+	OUT=out2 ERR=err2 launch "${@:-$MYRESTART}" "${ID_FLAG[@]}" "$image"
+}
+
+round_preload_goes_on() {
+	begin_subject "$@"
+	start_preloaded
+	ring
+	ping
+	verdict
+	image_is_sane
+}
+
+round_preload_restart() {
+	begin_subject "$@"
+	start_preloaded
+	ring
+	finish_off
+	revive
+	ping
+	nothing_left_of_ours
+	verdict
+}
+
+# attach ARGS...: checkpoint PID; returns 3 where the subject may be refused.
+attach() {
+	run "$GODWIT" checkpoint "$PID" "$@"
+	if [[ $RC == 3 && $REFUSE == ok ]]; then
+		says 'cannot' '^hint: '
+		ping
+		verdict
+		note "refused, as it may be"
+		exit 0
+	fi
+	[[ $RC == 0 ]] || fail "checkpoint ended with $RC"
+}
+
+round_attach_goes_on() {
+	begin_subject "$@"
+	launch "$SUBJECT" "$CTL"
+	wait_ready
+	attach
+	nothing_left
+	ping
+	verdict
+	image_is_sane
+}
+
+round_attach_restart() {
+	begin_subject "$@"
+	launch "$SUBJECT" "$CTL"
+	wait_ready
+	attach --kill
+	wait "$PID"
+	wait_for 10 gone "$PID"
+	revive myckpt "$GODWIT" restart
+	ping
+	nothing_left_of_ours
+	verdict
+}
+
+# The restarted process may be the thin parent or the program itself.
+nothing_left_of_ours() {
+	alive "$PID" || fail "the restarted program is gone"
+	wait_for 10 _untraced "$PID"
+	nothing_left
+}
+
+# each_subject ROUND NAME-OF-ROUND DOOR
+each_subject() {
+	local s u
+	if [[ -n ${TRY_ONE-} ]]; then # the child knows its name
+		[[ $TRY_ONE != *"_$2_as_"* ]] || try "$TRY_ONE" "$1" "${TRY_ONE%%_"$2"_as_*}" "${TRY_ONE##*_as_}"
+		return 0
+	fi
+	for s in $(all_subjects); do
+		[[ $3 == none || ,$(subject_key "$s" doors preload,attach), == *,$3,* ]] || continue
+		[[ $3 != preload || $s != *+static ]] || continue
+		for u in $(subject_key "$s" users user,root | tr , ' '); do
+			_wanted "${s}_$2_as_$u" || continue
+			LIMIT=$(subject_key "$s" limit 60) try "${s}_$2_as_$u" "$1" "$s" "$u"
+		done
+	done
+}

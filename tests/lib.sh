@@ -1,0 +1,296 @@
+# shellcheck shell=bash
+# Test library: TAP on stdout, one process and one work directory per test.
+#
+# A test script sources this file, defines functions and tries them:
+#
+#     . "$(dirname "$0")/../lib.sh"
+#     keeps_offset() { become user; ...; }
+#     try restart_keeps_the_offset keeps_offset
+#     finish
+#
+# `try NAME FUNCTION ARG...` runs the script again for that one test, under
+# `timeout`, with stdin from /dev/null and no descriptor but 0, 1 and 2, so that
+# nothing of the harness can end up in an image.  In the function, `fail` and
+# `skip` end the test with a reason; plain return is success.
+#
+# A script takes names (or patterns) of tests as arguments and runs only those.
+# Knobs: B=build folder, KEEP=1 keeps every work directory, GODWIT_MUST_RUN=1
+# turns skips into failures (but for skip_hardware), SLOW=N stretches all limits.
+
+set -u
+export LC_ALL=C
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+B=${B:-$TOP/build}
+[[ $B == /* ]] || B=$TOP/$B
+export B
+SUBJECTS=$B/subjects
+TOOLS=$B/tools
+TEST_UID=${TEST_UID:-65534}  # the ordinary user, when the tests run as root
+OTHER_UID=${OTHER_UID:-65533}
+ROOT_DIR=${GODWIT_TEST_DIR:-${TMPDIR:-/tmp}}
+SLOW=${SLOW:-1}
+AS=user
+
+if ((EUID)); then IS_ROOT=; else IS_ROOT=1; fi
+
+_count=0 _failed=0 _only=("$@")
+
+_wanted() {
+	local pattern
+	((${#_only[@]})) || return 0
+	for pattern in "${_only[@]}"; do
+		# shellcheck disable=SC2053  # patterns are wanted here
+		[[ $1 == $pattern ]] && return 0
+	done
+	return 1
+}
+
+# try NAME FUNCTION ARG...   LIMIT=seconds before it for a longer limit
+try() {
+	local name=$1 dir rc limit=${LIMIT:-60}
+	shift
+	if [[ -n ${TRY_ONE-} ]]; then
+		[[ $name == "$TRY_ONE" ]] && _run "$@"
+		return 0
+	fi
+	_wanted "$name" || return 0
+	_count=$((_count + 1))
+	dir=$(mktemp -d "$ROOT_DIR/godwit-test.XXXXXX") && chmod 755 "$dir" || exit 1
+	mkdir "$dir/w"
+	TRY_ONE=$name TRY_DIR=$dir timeout -k 10 $((limit * SLOW)) bash "$0" </dev/null \
+		>"$dir/log" 2>&1
+	rc=$?
+	case $rc in
+	0)	echo "ok $_count - $name" ;;
+	77)	if [[ -n ${GODWIT_MUST_RUN-} && ! -e $dir/hardware ]]; then
+			_report "$name" "$dir" "must run, but: $(cat "$dir/skip")"
+			return 0
+		fi
+		echo "ok $_count - $name # SKIP $(cat "$dir/skip")" ;;
+	124 | 137)
+		_report "$name" "$dir" "no end within $((limit * SLOW)) s"
+		_sweep "$dir"
+		return 0 ;;
+	*)	_report "$name" "$dir" "exit status $rc"
+		return 0 ;;
+	esac
+	[[ -n ${KEEP-} ]] || rm -rf "$dir"
+	return 0
+}
+
+_report() {
+	_failed=$((_failed + 1))
+	echo "not ok $_count - $1"
+	echo "# $3"
+	[[ -e $2/log ]] && tail -n 25 "$2/log" | cut -c1-300 | sed 's/^/# | /'
+	echo "# work directory: $2"
+	echo "# rerun: KEEP=1 B=$B bash $(realpath "$0") $1"
+}
+
+_run() {
+	cd "$TRY_DIR/w" || exit 1
+	W=$PWD
+	local fd
+	for fd in /proc/self/fd/*; do # what the caller's caller left open
+		fd=${fd##*/}
+		((fd < 3 || fd == 255)) || eval "exec $fd>&-"
+	done 2>/dev/null
+	HOME=$W TMPDIR=$W
+	export HOME TMPDIR
+	mkdir -m 777 "$TRY_DIR/ctl" # release and ping files, see subjects/subject.h
+	CTL=$TRY_DIR/ctl
+	trap '_sweep "$TRY_DIR"' EXIT
+	"$@" || exit 1
+	exit 0
+}
+
+# Ends what a test left: the processes it noted, and any that work in its folder.
+_sweep() {
+	local pid line
+	[[ -e $1/pids ]] && while read -r pid; do
+		kill -9 "$pid" 2>/dev/null
+	done <"$1/pids"
+	stat -c '%N' /proc/[0-9]*/cwd 2>/dev/null | while read -r line; do
+		[[ $line == *"-> '$1"* ]] || continue
+		pid=${line#*/proc/}
+		pid=${pid%%/*}
+		# This shell, and the limit above it, work there too.
+		[[ $pid == "$$" || $pid == "$BASHPID" || $pid == "$PPID" ]] || kill -9 "$pid"
+	done 2>/dev/null
+	wait 2>/dev/null
+}
+
+finish() {
+	[[ -z ${TRY_ONE-} ]] || { echo "no such test: $TRY_ONE"; exit 1; }
+	echo "1..$_count"
+	((_failed == 0)) || exit 1
+	exit 0
+}
+
+# ---- inside a test -------------------------------------------------------
+
+note() { echo "$*"; }
+
+fail() {
+	echo "FAILED: $*"
+	local f
+	for f in "$W"/out "$W"/err "$W"/out2 "$W"/err2 "$W"/cmd.out "$W"/cmd.err; do
+		[[ -s $f ]] && { echo "--- ${f##*/}:"; tail -n 12 "$f" | tr -d '\000'; }
+	done
+	exit 1
+}
+
+skip() { echo "$*" >"$TRY_DIR/skip"; exit 77; }
+
+# For what only other hardware can show; never a failure.
+skip_hardware() { : >"$TRY_DIR/hardware"; skip "$@"; }
+
+need() {
+	local c
+	for c; do
+		command -v "$c" >/dev/null || [[ -x $c ]] || skip "$c is not installed (setup.sh as root installs it)"
+	done
+}
+
+# become user|root|other: who runs what `as`, `launch` and `run` start.
+become() {
+	AS=$1
+	case $1 in
+	root)	[[ -n $IS_ROOT ]] || skip "needs root" ;;
+	user)	[[ -z $IS_ROOT ]] || chown "$TEST_UID:$TEST_UID" "$W" ;;
+	other)	[[ -n $IS_ROOT ]] || skip "needs root, to be two users" ;;
+	esac
+}
+
+# Replaces this shell (call it in a background job or subshell).
+as() {
+	case $AS$IS_ROOT in
+	user1)	exec setpriv --reuid="$TEST_UID" --regid="$TEST_UID" --clear-groups -- "$@" ;;
+	other1)	exec setpriv --reuid="$OTHER_UID" --regid="$OTHER_UID" --clear-groups -- "$@" ;;
+	*)	exec "$@" ;;
+	esac
+}
+
+# launch CMD...: background, stdout to $OUT (out), stderr to $ERR (err); sets PID.
+launch() {
+	as "$@" <"${IN:-/dev/null}" >"${OUT:-out}" 2>"${ERR:-err}" &
+	PID=$!
+	echo "$PID" >>"$TRY_DIR/pids"
+}
+
+# run CMD...: foreground, output in cmd.out and cmd.err; sets RC.
+run() {
+	(as "$@") </dev/null >cmd.out 2>cmd.err
+	RC=$?
+	return 0
+}
+
+# expect STATUS CMD...: run, and the exit status must be this one.
+expect() {
+	local want=$1
+	shift
+	run "$@"
+	[[ $RC == "$want" ]] || fail "exit status $RC instead of $want: $*"
+}
+
+# says TEXT...: each (extended regular expression) is in what the command printed on stderr.
+says() {
+	local re
+	for re; do
+		grep -Eiq -- "$re" cmd.err || fail "stderr does not say '$re'"
+	done
+}
+
+prints() {
+	local re
+	for re; do
+		grep -Eq -- "$re" cmd.out || fail "stdout does not show '$re'"
+	done
+}
+
+# wait_for SECONDS CMD...: until the command succeeds.
+wait_for() {
+	local end=$((SECONDS + $1 * SLOW))
+	shift
+	until "$@"; do
+		((SECONDS < end)) || fail "waited in vain for: $*"
+		sleep 0.01
+	done
+}
+
+# State Z counts as gone (pid 1 may reap late), unless other threads go on.
+alive() {
+	local line f
+	{ read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+	read -ra f <<<"${line##*) }"
+	[[ ${f[0]} != [ZX] || ${f[17]} -gt 1 ]]
+}
+gone() { ! alive "$1"; }
+
+# has FILE REGEX...
+has() { grep -Eaq -- "$2" "$1" 2>/dev/null; }
+
+# As wait_for, but a program that ended cannot make it come true any more.
+wait_alive() {
+	local pid=$1 end=$((SECONDS + $2 * SLOW))
+	shift 2
+	until "$@"; do
+		alive "$pid" || { "$@" && return 0; fail "process $pid ended before: $*"; }
+		((SECONDS < end)) || fail "waited in vain for: $*"
+		sleep 0.01
+	done
+}
+
+wait_ready() { wait_alive "$PID" 30 has "${OUT:-out}" '^ready'; }
+
+_ping_taken() { [[ ! -e $CTL/ping ]]; }
+
+# The subject takes the ping file away: it runs, and computes.
+ping() {
+	: >"$CTL/ping"
+	wait_alive "$PID" 30 _ping_taken
+}
+
+# Ends PID the hard way and waits until it is gone.
+finish_off() {
+	kill -9 "$PID"
+	wait "$PID" 2>/dev/null
+	wait_for 10 gone "$PID"
+}
+
+# Lets the subject verify itself: exit status 0 and a last line `ok` on its stdout.
+verdict() {
+	local rc file=${1:-out}
+	: >"$CTL/release"
+	wait "$PID"
+	rc=$?
+	[[ $rc == 0 ]] || fail "the subject ended with status $rc"
+	[[ $(tail -n 1 "$file") == ok ]] || fail "the subject does not say ok"
+	rm -f "$CTL/release"
+}
+
+_is_new_image() {
+	[[ -f $1 ]] && [[ $(stat -c %i "$1" 2>/dev/null) != "$2" ]]
+}
+
+# ring: kill -12 and wait for the new image (name in $IMAGE, default myckpt).
+ring() {
+	local image=${IMAGE:-myckpt} old
+	old=$(stat -c %i "$image" 2>/dev/null)
+	kill -12 "$PID"
+	wait_alive "$PID" 30 _is_new_image "$image" "$old"
+}
+
+# Nothing of ours is in the process: no mapping named godwit, no tracer.
+nothing_left() {
+	local pid=${1:-$PID}
+	if grep -q '\[anon:godwit' "/proc/$pid/maps"; then fail "a mapping of ours is left in $pid"; fi
+	if ! grep -q '^TracerPid:[[:space:]]*0$' "/proc/$pid/status"; then fail "$pid is still traced"; fi
+}
+
+_untraced() { grep -q '^TracerPid:[[:space:]]*0$' "/proc/$1/status" 2>/dev/null; }
+
+GODWIT=$B/godwit
+MYRESTART=$B/myrestart
+LIBCKPT=$B/libckpt.so
