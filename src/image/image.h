@@ -23,16 +23,21 @@
 #define IMAGE_BLOCK (512u << 10)
 #define IMAGE_DATA_START 4096u
 
-/* Note types under the owner "GODWIT".  Numbers are never reused. */
+/*
+ * Note types under the owner "GODWIT".  Numbers are never reused.  They keep
+ * clear of the numbers of the core file notes: gdb's library looks at the type
+ * alone and would take a GODWIT note of type 6 for the auxiliary vector.
+ */
 enum image_note_type {
-	NOTE_SYSTEM = 1,  /* tool, time, host, kernel, CPU */
-	NOTE_PROCESS = 2, /* ids, names, limits: state/ids, state/surroundings */
-	NOTE_MAPPINGS = 3,
-	NOTE_RUNS = 4,   /* which ranges are in the data area, in its order */
-	NOTE_THREAD = 5, /* one per thread, after its NT_PRSTATUS */
-	NOTE_SIGNALS = 6,
-	NOTE_TIMERS = 7,
-	NOTE_FILES = 8,
+	NOTE_SYSTEM = 0x47440001,  /* tool, time, host, kernel, CPU */
+	NOTE_PROCESS = 0x47440002, /* ids, names, executable */
+	NOTE_MAPPINGS = 0x47440003,
+	NOTE_RUNS = 0x47440004,   /* which ranges are in the data area, in its order */
+	NOTE_THREAD = 0x47440005, /* one per thread, after its NT_PRSTATUS */
+	NOTE_SIGNALS = 0x47440006,
+	NOTE_TIMERS = 0x47440007,
+	NOTE_FILES = 0x47440008,
+	NOTE_SURROUNDINGS = 0x47440009, /* directory, limits, personality */
 };
 
 /* --- writing --- */
@@ -42,28 +47,33 @@ struct image_writer;
 /*
  * Starts an image that will replace `path` when committed.  Until then the
  * bytes are in an unnamed file (O_TMPFILE) in the same directory, or, where
- * the file system has none, in a temporary file `path`.godwit-XXXXXX.  Mode 0600.
- * An existing `path` that is no regular file is refused.
+ * the file system has none, in a temporary file `path`.godwit-N.  Mode 0600.
+ * An existing `path` that is no regular file is refused, and so is a symbolic
+ * link.  What a writer that was killed left under such a name, the next one
+ * with the same `path` takes away.
  */
 int image_writer_open(const char *path, struct image_writer **ret, struct err *err) __must_check;
 
-/* Says how many bytes the data area has (a multiple of 4096): fixes where the
- * notes begin.  Once, before the first note or block.  Reserves nothing. */
+/* Says how many bytes the data area has (a multiple of 4096, may be 0): fixes
+ * where the notes begin.  Once, before the first note or block.  Reserves nothing. */
 int image_writer_set_data_size(struct image_writer *w, uint64_t bytes,
 			       struct err *err) __must_check;
 
 /*
  * Writes data block `index` (its bytes start at IMAGE_DATA_START + index *
  * IMAGE_BLOCK; len is IMAGE_BLOCK but for the last block) and keeps its checksum.
- * May be called from several threads at once, for different blocks.
- * 0 or a negative errno.
+ * May be called from several threads at once, for different blocks, also while
+ * one other thread adds notes.  0, or a negative errno for image_writer_fail().
  */
 int image_writer_block(struct image_writer *w, uint64_t index, const void *data,
 		       size_t len) __must_check;
 /* Number of blocks of the data area. */
 uint64_t image_writer_blocks(const struct image_writer *w);
+/* Says in *err that writing failed: path, errno, remedy.  Returns error. */
+int image_writer_fail(const struct image_writer *w, int error, struct err *err);
 
-/* Appends a note; streamed to the file through a buffer of fixed size. */
+/* Appends a note; streamed to the file through a buffer of fixed size.  owner:
+ * 1 to 15 bytes. */
 int image_writer_note(struct image_writer *w, const char *owner, uint32_t type, const void *desc,
 		      size_t len, struct err *err) __must_check;
 /* The same in parts: the size first, then the bytes, in any number of pieces. */
@@ -72,15 +82,18 @@ int image_writer_note_begin(struct image_writer *w, const char *owner, uint32_t 
 int image_writer_note_add(struct image_writer *w, const void *part, size_t len,
 			  struct err *err) __must_check;
 
-/* Appends a PT_LOAD.  flags are PF_R|PF_W|PF_X; file_off is meaningless when
- * filesz is 0.  After the last note.  Streamed as well. */
+/* Appends a PT_LOAD, in the order of addresses, without overlap; everything a
+ * multiple of 4096.  flags are PF_R|PF_W|PF_X; file_off (in the data area) is
+ * meaningless when filesz is 0.  After the last note.  Streamed as well. */
 int image_writer_segment(struct image_writer *w, uint64_t vaddr, uint64_t memsz, uint64_t file_off,
 			 uint64_t filesz, uint32_t flags, struct err *err) __must_check;
 
 /*
  * Completes the file: checksums, superblock, fsync, atomic rename over `path`,
- * fsync of the directory.  On failure nothing of ours is left and the old
- * `path` is untouched.  Every data block must have been written.
+ * fsync of the directory.  On failure the old `path` is untouched, and after
+ * image_writer_close() nothing of ours is left.  (One exception: -EIO from the
+ * last step, when the image is in place already; the message says so.)  Every
+ * data block must have been written.
  */
 int image_writer_commit(struct image_writer *w, struct err *err) __must_check;
 /* Frees; when not committed, drops the temporary file.  Accepts NULL. */
@@ -95,8 +108,13 @@ struct image;
 /*
  * Opens and checks everything but the data blocks: ELF header, superblock,
  * version and feature bits, table sizes against the file size, checksums of
- * notes and headers, well-formed notes.  A file that is no image, damaged or
- * too new gives -EBADMSG, exit 5, naming the place, with a hint.
+ * notes and headers, well-formed notes and segments.  A file that is no image,
+ * damaged or too new gives -EBADMSG, exit 5, naming the place, with a hint.
+ *
+ * Memory: 512 KiB while it checks; after that only the notes, without those of
+ * type NT_X86_XSTATE, by far the largest.  They are copied while they are
+ * checked, and not mapped: a file that is cut or changed while it is in use
+ * gives an error, never SIGBUS or values that nobody checked.
  */
 int image_open(const char *path, struct image **ret, struct err *err) __must_check;
 void image_close(struct image *img);
@@ -104,19 +122,24 @@ void image_close(struct image *img);
 struct image_note {
 	const char *owner; /* "CORE", "LINUX", "GODWIT" */
 	uint32_t type;
-	const uint8_t *desc; /* valid until image_close, see image_note_next */
+	/* Aligned for any type, valid until image_close.  NULL for NT_X86_XSTATE:
+	 * image_note_read(). */
+	const uint8_t *desc;
 	size_t len;
 	uint64_t offset; /* of desc in the file */
 };
 
 /*
- * Walks the notes: start with *cursor = 0.  Returns 1 and fills *ret, 0 at the
- * end, or a negative errno.  The notes are mapped from the file, not copied.
+ * Walks the notes: start with *cursor = 0.  Returns 1 and fills *ret, or 0 at the
+ * end.
  */
 int image_note_next(struct image *img, size_t *cursor, struct image_note *ret) __must_check;
 /* First note of this owner and type: 1, or 0 when there is none. */
 int image_note_find(struct image *img, const char *owner, uint32_t type,
 		    struct image_note *ret) __must_check;
+/* Reads a note's bytes, of any type, to buf (n->len bytes). */
+int image_note_read(struct image *img, const struct image_note *n, void *buf,
+		    struct err *err) __must_check;
 
 int image_fd(const struct image *img);
 const char *image_path(const struct image *img);
@@ -124,9 +147,10 @@ uint64_t image_data_size(const struct image *img); /* bytes of the data area */
 uint64_t image_file_size(const struct image *img);
 uint64_t image_blocks(const struct image *img);
 /* Reads data block `index` to buf (IMAGE_BLOCK bytes) and checks its checksum;
- * returns its length, or a negative errno: -EBADMSG names the file range in err. */
+ * returns its length, or a negative errno: -EBADMSG names the file range in err.
+ * May be called from several threads at once, each with its own err. */
 int image_read_block(struct image *img, uint64_t index, void *buf, struct err *err) __must_check;
-/* Checks the data blocks [first, end).  Uses 1 MiB of memory at most. */
+/* Checks the data blocks [first, end).  Uses 512 KiB of memory. */
 int image_verify_blocks(struct image *img, uint64_t first, uint64_t end,
 			struct err *err) __must_check;
 
@@ -136,6 +160,7 @@ struct image_segment {
 	uint32_t flags;
 };
 uint64_t image_segments(const struct image *img);
+/* Reads it from the file: 0, or a negative errno (also when the file changed). */
 int image_segment_get(const struct image *img, uint64_t index,
 		      struct image_segment *ret) __must_check;
 
