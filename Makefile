@@ -27,7 +27,8 @@ endif
 ENGINE_DIRS := base arch/$(ARCH) proc remote image state checkpoint restart
 ENGINE_SRC := $(foreach d,$(ENGINE_DIRS),$(wildcard src/$(d)/*.c src/$(d)/*.S))
 CLI_SRC := $(filter-out src/cli/myrestart.c,$(wildcard src/cli/*.c))
-obj = $(patsubst %,$(B)/obj/%.o,$(basename $(1)))
+# unit.c and unit.S are two objects: the whole name stays.
+obj = $(patsubst %,$(B)/obj/%.o,$(1))
 
 .PHONY: all clean
 all: $(B)/godwit $(B)/myrestart $(B)/libckpt.so
@@ -57,12 +58,12 @@ $(B)/libckpt.so: src/preload/libckpt.c src/preload/embed.S $(B)/ckpt-engine
 	$(Q)$(CC) $(PRELOAD_CFLAGS) -shared -nostdlib -Wl,-soname,libckpt.so -Wl,-z,noexecstack \
 		-DENGINE_FILE='"$(B)/ckpt-engine"' -o $@ src/preload/libckpt.c src/preload/embed.S $(LDFLAGS)
 
-$(B)/obj/%.o: %.c
+$(B)/obj/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/obj/%.o: %.S
+$(B)/obj/%.S.o: %.S
 	@mkdir -p $(@D)
 	$(call say,AS,$<)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -89,6 +90,17 @@ $(foreach v,+static +nopie _,$(eval $(call subject_rule,$(v:_=),c,$(CC) $(SUBJEC
 
 .PHONY: subjects
 subjects: $(SUBJECTS)
+
+# Measurements, no part of the tests.  BENCH_DIR= says where the images go.
+BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
+$(B)/bench/%: bench/%.c bench/control.h
+	@mkdir -p $(@D)
+	$(call say,BENCH,$@)
+	$(Q)$(CC) -std=gnu11 -O2 -g $(WARN) -D_GNU_SOURCE -pthread -o $@ $<
+
+.PHONY: bench
+bench: all $(BENCH)
+	$(Q)B=$(B) bench/run.py
 
 clean:
 	rm -rf $(B)

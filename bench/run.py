@@ -1,0 +1,434 @@
+#!/usr/bin/env python3
+"""make bench: the figures that Godwit promises, beside what the machine can do.
+
+Floor and measure alternate in one run, PAIRS times each; a row shows the
+median of each and the median of the paired ratios (or differences).
+
+Environment: B (build folder), BENCH_DIR (where images go, default /dev/shm),
+BENCH_PAIRS (default 9, at least 7 for figures that count), BENCH_MIB (default
+1024), BENCH_ROWS (comma-separated beginnings of row names; default all).
+Writes the same rows to B/bench.json.  Exit 0 also when a goal is missed:
+this is a measurement, no test; exit 1 when something did not work at all.
+"""
+import contextlib
+import ctypes
+import datetime
+import json
+import mmap
+import os
+import shutil
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+B = os.path.abspath(os.environ.get("B", "build"))
+PAIRS = int(os.environ.get("BENCH_PAIRS", "9"))
+MIB = int(os.environ.get("BENCH_MIB", "1024"))
+ROWS = [r for r in os.environ.get("BENCH_ROWS", "").split(",") if r]
+PATIENCE = 120  # seconds for any single step
+
+# struct control, bench/control.h
+RESET, WRITE, READ, SUM, QUIT = 1, 2, 3, 4, 5
+
+
+def program(name):
+    return os.path.join(B, name)
+
+
+class Failed(Exception):
+    pass
+
+
+def wait_for(what, condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise Failed(f"no {what} within {PATIENCE} s")
+        time.sleep(0.0005)
+
+
+class Control:
+    """The page shared with the subject."""
+
+    def __init__(self, path):
+        self.path = path
+        with open(path, "wb") as f:
+            f.write(bytes(4096))
+        with open(path, "r+b") as f:
+            self.page = mmap.mmap(f.fileno(), 4096)
+
+    def get(self, offset):
+        return struct.unpack_from("<Q", self.page, offset)[0]
+
+    def clear(self):
+        self.page[0:8] = bytes(8)
+
+    def order(self, number, path=b""):
+        self.page[48:48 + len(path) + 1] = path + b"\0"
+        self.page[0:8] = struct.pack("<Q", number)
+        wait_for("answer of the subject", lambda: self.get(0) == 0)
+        if self.get(40):
+            raise Failed(f"{path}: {os.strerror(self.get(40))}")
+
+    def timed(self, number, path):
+        self.order(number, os.fsencode(path))
+        return self.get(24)
+
+    def longest(self):
+        return self.get(16)
+
+    def sum(self):
+        self.order(SUM)
+        return self.get(32)
+
+
+class Subject:
+    """A running bench/subject.c."""
+
+    def __init__(self, where, mib, threads):
+        self.control = Control(os.path.join(where, f"control-{mib}-{threads}"))
+        self.proc = subprocess.Popen(
+            [program("bench/subject"), str(mib), str(threads), self.control.path],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        if not self.proc.stdout.read(1):
+            raise Failed("the subject did not start")
+        self.pid = str(self.proc.pid)
+        self.pipe = os.fstat(self.proc.stdout.fileno()).st_ino
+
+    @contextlib.contextmanager
+    def asleep(self):
+        """Out of the way while something else is measured."""
+        os.kill(self.proc.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.proc.pid, signal.SIGCONT)
+
+    def pause_during(self, command, one_core=False):
+        """Longest gap in ns that the subject saw, and what spawn measured."""
+        self.control.order(RESET)
+        wall, kib = run(command, one_core)
+        before = self.control.get(8)
+        wait_for("sign of life", lambda: self.control.get(8) > before + 1000)
+        return self.control.longest(), wall, kib
+
+    def end(self):
+        self.proc.kill()
+        self.proc.wait()
+        self.proc.stdout.close()
+
+
+def spawn_line(mode, command, one_core=False):
+    return [program("bench/spawn")] + (["-1"] if one_core else []) + [mode] + command
+
+
+def run(command, one_core=False):
+    """(ns, KiB) of a command that must succeed."""
+    out = subprocess.run(spawn_line("wall", command, one_core), capture_output=True, text=True,
+                         timeout=PATIENCE)
+    lines = out.stdout.split("\n")
+    if out.returncode or len(lines) < 2 or lines[0].split()[1] != "0":
+        raise Failed(f"{' '.join(command)}: {out.stdout.strip()} {out.stderr.strip()}")
+    return int(lines[0].split()[0]), int(lines[1])
+
+
+class Running:
+    """A program started (or restarted), known by its first output."""
+
+    def __init__(self, command, control):
+        self.control = control
+        control.clear()
+        self.proc = subprocess.Popen(spawn_line("output", command), stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, text=True)
+        line = self.proc.stdout.readline().split()
+        if len(line) != 2:
+            self.proc.kill()
+            raise Failed(f"{' '.join(command)}: {self.proc.stderr.read().strip()}")
+        self.ns = int(line[0])
+
+    def end(self):
+        """Tells it to quit; KiB of the largest helper process."""
+        self.control.page[0:8] = struct.pack("<Q", QUIT)
+        out, _ = self.proc.communicate(timeout=PATIENCE)
+        return int(out.split()[0])
+
+
+class Godwit:
+    name = "godwit"
+
+    def __init__(self, where):
+        self.image = os.path.join(where, "image")
+
+    def forget(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.image)
+
+    def checkpoint(self, subject, kill=False):
+        return [program("godwit"), "checkpoint", subject.pid, "-o", self.image] + (
+            ["--kill"] if kill else [])
+
+    def restart(self, _subject):
+        return [program("godwit"), "restart", self.image]
+
+
+class Criu:
+    name = "criu"
+
+    def __init__(self, where):
+        self.path = shutil.which("criu")
+        self.image = os.path.join(where, "criu-image")
+
+    def works(self):
+        return bool(self.path) and os.geteuid() == 0 and subprocess.run(
+            [self.path, "check"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            check=False).returncode == 0
+
+    def forget(self):
+        shutil.rmtree(self.image, ignore_errors=True)
+        os.mkdir(self.image, 0o700)
+
+    def checkpoint(self, subject, kill=False):
+        return [self.path, "dump", "-t", subject.pid, "-D", self.image, "--shell-job", "-v0"] + (
+            [] if kill else ["-R"])
+
+    def restart(self, subject):
+        return [self.path, "restore", "-D", self.image, "--shell-job", "-v0",
+                "--inherit-fd", f"fd[1]:pipe:[{subject.pipe}]"]
+
+
+def ms(ns):
+    return ns / 1e6
+
+
+class Table:
+    """The rows, printed as they come."""
+
+    columns = "%-44s %10s %10s %7s  %-9s %-7s %s"
+
+    def __init__(self):
+        self.rows = []
+        print(self.columns % ("measure", "godwit", "floor", "ratio", "goal", "reached", "criu"))
+
+    def wanted(self, name):
+        return not ROWS or any(name.startswith(r) for r in ROWS)
+
+    def add(self, name, values, floors, goal, unit="ms", criu=None, ratio_goal=False):
+        value, floor = statistics.median(values), statistics.median(floors) if floors else None
+        ratio = None
+        if ratio_goal:
+            ratio = statistics.median(v / f for v, f in zip(values, floors))
+        reached = (ratio if ratio_goal else value) <= goal
+        peer = statistics.median(criu) if criu else None
+        self.rows.append({"measure": name, "value": value, "floor": floor, "ratio": ratio,
+                          "goal": goal, "goal_is": "ratio" if ratio_goal else unit,
+                          "unit": unit, "reached": reached, "criu": peer,
+                          "values": values, "floors": floors})
+        print(self.columns % (
+            name, f"{value:.2f} {unit}", "-" if floor is None else f"{floor:.2f} {unit}",
+            f"{ratio:.2f}" if ratio else "-",
+            f"<= {goal:g} x" if ratio_goal else f"<= {goal:g} {unit}",
+            "yes" if reached else "NO", "not here" if peer is None else f"{peer:.2f} {unit}"))
+        sys.stdout.flush()
+
+
+class Bench:
+    """One method per group of rows."""
+
+    def __init__(self, where):
+        self.where = where
+        self.table = Table()
+        self.godwit = Godwit(where)
+        criu = Criu(where)
+        self.criu = criu if criu.works() else None
+        self.tools = [self.godwit] + ([self.criu] if self.criu else [])
+
+    def peer(self, results):
+        return results[self.criu.name] if self.criu else None
+
+    def small_checkpoint(self):
+        """Wall and pause, beside those of stopping the program and no more."""
+        s = Subject(self.where, 0, 1)
+        floors = {"wall": [], "pause": []}
+        walls = {t.name: [] for t in self.tools}
+        pauses = {t.name: [] for t in self.tools}
+        for _ in range(PAIRS):
+            pause, wall, _ = s.pause_during([program("bench/stop"), s.pid])
+            floors["wall"].append(ms(wall))
+            floors["pause"].append(ms(pause))
+            for t in self.tools:
+                t.forget()
+                pause, wall, _ = s.pause_during(t.checkpoint(s))
+                walls[t.name].append(ms(wall))
+                pauses[t.name].append(ms(pause))
+        s.end()
+        self.table.add("small: checkpoint, wall", walls["godwit"], floors["wall"], 5,
+                       criu=self.peer(walls))
+        self.table.add("small: checkpoint, pause", pauses["godwit"], floors["pause"], 2,
+                       criu=self.peer(pauses))
+
+    def small_restart(self):
+        """To the next output; floor: the first output of a fresh start."""
+        times = {t.name: [] for t in self.tools}
+        floors = []
+        subjects = self.put_to_sleep(0)
+        for _ in range(PAIRS):
+            fresh = Control(os.path.join(self.where, "control-fresh"))
+            r = Running([program("bench/subject"), "0", "1", fresh.path], fresh)
+            floors.append(ms(r.ns))
+            r.end()
+            for t in self.tools:
+                r = Running(t.restart(subjects[t.name]), subjects[t.name].control)
+                times[t.name].append(ms(r.ns))
+                r.end()
+        self.table.add("small: restart to next output", times["godwit"], floors, 5,
+                       criu=self.peer(times))
+        self.wake_none(subjects)
+
+    def put_to_sleep(self, mib):
+        """One subject and one image for each tool; the subjects are gone."""
+        subjects = {}
+        for t in self.tools:
+            s = Subject(self.where, mib, 1)
+            s.sum = s.control.sum() if mib else 0
+            t.forget()
+            run(t.checkpoint(s, kill=True))
+            s.proc.wait()
+            subjects[t.name] = s
+        return subjects
+
+    def wake_none(self, subjects):
+        for t in self.tools:
+            subjects[t.name].proc.stdout.close()
+            t.forget()
+
+    def large_checkpoint(self):
+        """Pause while all is copied; floor: the subject's own write() of it."""
+        s = Subject(self.where, MIB, 1)
+        plain = os.path.join(self.where, "plain")
+        for cores, goal in (("two threads", 1.1), ("one thread", 1.4)):
+            floors, memory, pauses = [], [], {t.name: [] for t in self.tools}
+            for _ in range(PAIRS):
+                floors.append(ms(s.control.timed(WRITE, plain)))
+                os.unlink(plain)
+                for t in self.tools:
+                    t.forget()
+                    pause, _, kib = s.pause_during(t.checkpoint(s), cores == "one thread")
+                    pauses[t.name].append(ms(pause))
+                    if t is self.godwit:
+                        memory.append(kib / 1024)
+                    t.forget()
+            self.table.add(f"{MIB} MiB: checkpoint, pause, {cores}", pauses["godwit"], floors,
+                           goal, criu=self.peer(pauses), ratio_goal=True)
+            self.table.add(f"{MIB} MiB: checkpoint, own memory, {cores}", [max(memory)], [], 16,
+                           "MiB")
+        s.end()
+
+    def large_restart(self):
+        """To the next output; floor: read() of the image to fresh memory, by
+        the restarted program itself.  Its memory is compared each time."""
+        floors, memory, times = [], [], {t.name: [] for t in self.tools}
+        subjects = self.put_to_sleep(MIB)
+        for _ in range(PAIRS):
+            for t in self.tools:
+                s = subjects[t.name]
+                r = Running(t.restart(s), s.control)
+                times[t.name].append(ms(r.ns))
+                if s.control.sum() != s.sum:
+                    raise Failed(f"{t.name}: the memory is not what it was")
+                if t is self.godwit:
+                    floors.append(ms(s.control.timed(READ, t.image)))
+                kib = r.end()
+                if t is self.godwit:
+                    memory.append(kib / 1024)
+        self.table.add(f"{MIB} MiB: restart to next output", times["godwit"], floors, 1.1,
+                       criu=self.peer(times), ratio_goal=True)
+        self.table.add(f"{MIB} MiB: restart, helper's memory", [max(memory)], [], 16, "MiB")
+        self.wake_none(subjects)
+
+    def threads(self, n, goal):
+        """What n threads add to the pause; floor: what they add to a mere stop."""
+        one, many = Subject(self.where, 0, 1), Subject(self.where, 0, n)
+        floors, memory, more = [], [], {t.name: [] for t in self.tools}
+        for _ in range(PAIRS):
+            pause = {}
+            for s, other in ((one, many), (many, one)):
+                with other.asleep():
+                    pause[s] = s.pause_during([program("bench/stop"), s.pid])[0]
+            floors.append(ms(pause[many] - pause[one]))
+            for t in self.tools:
+                for s, other in ((one, many), (many, one)):
+                    t.forget()
+                    with other.asleep():
+                        pause[s], _, kib = s.pause_during(t.checkpoint(s))
+                more[t.name].append(ms(pause[many] - pause[one]))
+                if t is self.godwit:
+                    memory.append(kib / 1024)
+        one.end()
+        many.end()
+        self.table.add(f"{n} threads: pause beyond one thread's", more["godwit"], floors, goal,
+                       criu=self.peer(more))
+        self.table.add(f"{n} threads: checkpoint, own memory", [max(memory)], [], 16, "MiB")
+
+    def all(self):
+        for name, method, arguments in (
+                ("small", self.small_checkpoint, ()), ("small", self.small_restart, ()),
+                ("large", self.large_checkpoint, ()), ("large", self.large_restart, ()),
+                ("threads", self.threads, (100, 2)), ("threads", self.threads, (1000, 20))):
+            if self.table.wanted(name):
+                method(*arguments)
+
+
+def machine(where):
+    cpu = "unknown CPU"
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
+        for line in f:
+            if line.startswith("model name"):
+                cpu = line.split(":", 1)[1].strip()
+                break
+    fs = subprocess.run(["stat", "-f", "-c", "%T", where], capture_output=True, text=True,
+                        check=False).stdout.strip()
+    return {"date": datetime.date.today().isoformat(), "kernel": os.uname().release, "cpu": cpu,
+            "cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 1),
+            "file_system": fs or "unknown", "pairs": PAIRS, "uid": os.geteuid()}
+
+
+def main():
+    # Orphans of a killed step come to us, and go with us.
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    base = os.environ.get("BENCH_DIR", "/dev/shm" if os.path.isdir("/dev/shm") else "/tmp")
+    with tempfile.TemporaryDirectory(prefix="godwit-bench-", dir=base) as where:
+        here = machine(where)
+        print("{date}, Linux {kernel}, {cpu}, {cores} cores, load {load}, {file_system}, "
+              "{pairs} pairs, uid {uid}".format(**here))
+        if here["load"] > here["cores"] / 2:
+            print("the machine is busy: the figures are of that machine, too")
+        try:
+            bench = Bench(where)
+            bench.all()
+        except (Failed, subprocess.TimeoutExpired) as e:
+            print(f"bench: {e}", file=sys.stderr)
+            return 1
+        finally:
+            end_children()
+    with open(program("bench.json"), "w", encoding="utf-8") as f:
+        json.dump({"machine": here, "rows": bench.table.rows}, f, indent=1)
+        f.write("\n")
+    return 0
+
+
+def end_children():
+    """Ends every process that is a child of ours by now."""
+    me = os.getpid()
+    with contextlib.suppress(OSError):
+        for pid in open(f"/proc/{me}/task/{me}/children", encoding="ascii").read().split():
+            with contextlib.suppress(OSError):
+                os.kill(int(pid), signal.SIGKILL)
+                os.waitpid(int(pid), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

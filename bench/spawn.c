@@ -1,0 +1,146 @@
+/*
+ * Runs a command and measures it, with as little around it as can be.
+ *
+ *     spawn [-1] wall COMMAND...     from exec to exit
+ *     spawn [-1] output COMMAND...   from exec to the first byte on stdout
+ *
+ * prints "nanoseconds status": the time, then the exit status (`wall` only;
+ * `output` says 0), and a second line, "KiB", when the command and all that it left
+ * behind have ended: the largest memory (VmHWM) of any process of it; with `output`
+ * without the command itself, which becomes the program.  -1: on one core.
+ *
+ * It is a subreaper: a guardian in a session of its own is waited for, too.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void one_core(void)
+{
+	cpu_set_t all, one;
+
+	if (sched_getaffinity(0, sizeof(all), &all))
+		return;
+	CPU_ZERO(&one);
+	for (int i = CPU_SETSIZE - 1; i >= 0; i--)
+		if (CPU_ISSET(i, &all)) {
+			CPU_SET(i, &one);
+			break;
+		}
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
+/* The start is taken in the child, right before the exec. */
+static pid_t start(char **argv, int out, int is_one_core, uint64_t *ret_start)
+{
+	int p[2], null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	pid_t pid;
+
+	if (null < 0 || pipe2(p, O_CLOEXEC))
+		return -1;
+	pid = fork();
+	if (pid == 0) {
+		uint64_t t;
+
+		if (is_one_core)
+			one_core();
+		dup2(null, 0);
+		dup2(out >= 0 ? out : null, 1);
+		t = now_ns();
+		if (write(p[1], &t, sizeof(t)) == sizeof(t))
+			execv(argv[0], argv);
+		fprintf(stderr, "spawn: %s: %s\n", argv[0], strerror(errno));
+		_exit(127);
+	}
+	close(p[1]);
+	if (read(p[0], ret_start, sizeof(*ret_start)) != sizeof(*ret_start))
+		pid = -1;
+	close(p[0]);
+	close(null);
+	return pid;
+}
+
+static long rest(long kib, pid_t not_this)
+{
+	struct rusage u;
+	pid_t pid;
+
+	while ((pid = wait4(-1, NULL, __WALL, &u)) > 0 || errno == EINTR)
+		if (pid > 0 && pid != not_this && u.ru_maxrss > kib)
+			kib = u.ru_maxrss;
+	return kib;
+}
+
+static int wall(char **argv, int is_one_core)
+{
+	struct rusage u = {0};
+	uint64_t begin = 0, end;
+	pid_t pid = start(argv, -1, is_one_core, &begin);
+	int status = 0;
+
+	if (pid < 0 || wait4(pid, &status, __WALL, &u) != pid)
+		return 1;
+	end = now_ns();
+	printf("%llu %d\n", (unsigned long long)(end - begin),
+	       WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+	fflush(stdout);
+	printf("%ld\n", rest(u.ru_maxrss, -1));
+	return 0;
+}
+
+static int output(char **argv, int is_one_core)
+{
+	uint64_t begin = 0;
+	int p[2];
+	pid_t pid;
+	char c;
+
+	if (pipe2(p, O_CLOEXEC))
+		return 1;
+	pid = start(argv, p[1], is_one_core, &begin);
+	close(p[1]);
+	if (pid < 0)
+		return 1;
+	if (read(p[0], &c, 1) != 1) {
+		fprintf(stderr, "spawn: no output\n");
+		return 1;
+	}
+	printf("%llu 0\n", (unsigned long long)(now_ns() - begin));
+	fflush(stdout);
+	while (read(p[0], &c, 1) > 0) /* until it ends: never let it block */
+		;
+	printf("%ld\n", rest(0, pid));
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int is_one_core = argc > 1 && !strcmp(argv[1], "-1");
+
+	argv += is_one_core;
+	argc -= is_one_core;
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (argc > 2 && !strcmp(argv[1], "wall"))
+		return wall(argv + 2, is_one_core);
+	if (argc > 2 && !strcmp(argv[1], "output"))
+		return output(argv + 2, is_one_core);
+	fprintf(stderr, "usage: spawn [-1] wall|output COMMAND...\n");
+	return 2;
+}
