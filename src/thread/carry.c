@@ -1,0 +1,221 @@
+/* What travels besides the stack: globals and files that the program registered,
+ * and its __thread variables. */
+#include "thread/psu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define GLOBALS 64
+
+struct global {
+	uint64_t offset; /* from the executable's load address */
+	uint64_t len;
+};
+static struct global globals[GLOBALS];
+static int nglobals;
+
+/*
+ * In a program linked with libpsu_thread.a these two end the program's own share
+ * of its TLS block: the linker places .tdata and .tbss in the order of its
+ * inputs, the program's files, then this library, then others, among them the C
+ * library of a static program, whose variables must not travel.
+ */
+static __thread long tdata_end = 1;
+static __thread long tbss_end;
+
+static uint64_t exe_base(void)
+{
+	uintptr_t area[8][2];
+
+	return modules_exe_data(area, 8) ? area[0][0] : 0;
+}
+
+PSU_PUBLIC int psu_register_global(void *p, size_t len)
+{
+	uintptr_t area[8][2], at = (uintptr_t)p;
+	int i, n = modules_exe_data(area, 8);
+
+	for (i = 0; i < n; i++)
+		if (len && at >= area[i][0] && at < area[i][1] && len <= area[i][1] - at)
+			break;
+	pthread_mutex_lock(&psu.lock);
+	errno = i == n ? EINVAL : nglobals == GLOBALS ? ENOSPC : 0;
+	if (!errno)
+		globals[nglobals++] = (struct global){.offset = at - exe_base(), .len = len};
+	pthread_mutex_unlock(&psu.lock);
+	return errno ? -1 : 0;
+}
+
+void carry_pack_globals(struct buf *b)
+{
+	int i;
+
+	for (i = 0; i < nglobals; i++) {
+		buf_add(b, &globals[i], sizeof(globals[i]));
+		buf_add(b, (const void *)(exe_base() + globals[i].offset), globals[i].len);
+	}
+}
+
+int carry_globals(const void *data, size_t len, struct fixup *fix, bool apply, struct err *err)
+{
+	const char *p = data;
+	int i;
+
+	for (i = 0; i < nglobals; i++) {
+		struct global g;
+		void *at;
+
+		if (len < sizeof(g))
+			break;
+		memcpy(&g, p, sizeof(g));
+		if (g.offset != globals[i].offset || g.len != globals[i].len ||
+		    len - sizeof(g) < g.len)
+			break;
+		at = (void *)(exe_base() + g.offset);
+		if (apply) {
+			memcpy(at, p + sizeof(g), g.len);
+			fixup_words(fix, at, g.len);
+		}
+		p += sizeof(g) + g.len;
+		len -= sizeof(g) + g.len;
+	}
+	if (i < nglobals || len)
+		return err_refuse(err,
+				  "the two hosts registered other globals (psu_register_global)");
+	return 0;
+}
+
+int carry_tls_ranges(const struct slot *s, struct tls_head *ret, int max)
+{
+	uint64_t len, init_len, block, data = (uint64_t)&tdata_end - hop_thread_pointer();
+	uint64_t bss = (uint64_t)&tbss_end - hop_thread_pointer();
+	int64_t offset;
+	int n = 0;
+
+	modules_exe_tls(&offset, &len, &init_len);
+	if (!offset || max < 2)
+		return 0;
+	block = (uint64_t)offset;
+	if (data - block >= len || bss - block >= len) {
+		/* The library is a module of its own: the whole block is the program's. */
+		ret[n++] = (struct tls_head){.addr = s->tp + block, .len = len};
+		return n;
+	}
+	if (data != block)
+		ret[n++] = (struct tls_head){.addr = s->tp + block, .len = data - block};
+	if (bss - block > init_len)
+		ret[n++] = (struct tls_head){.addr = s->tp + block + init_len,
+					     .len = bss - block - init_len};
+	return n;
+}
+
+PSU_PUBLIC int psu_fd_carry(int fd)
+{
+	struct slot *s = slot_current();
+	struct travel *t = s ? slot_travel(s) : NULL;
+	struct stat st;
+	uint32_t i;
+
+	if (fstat(fd, &st))
+		return -1;
+	if (!t || !S_ISREG(st.st_mode)) {
+		errno = EINVAL;
+		return -1;
+	}
+	for (i = 0; i < t->nfds; i++)
+		if (t->fds[i] == fd)
+			return 0;
+	if (t->nfds == PSU_FDS) {
+		errno = ENOSPC;
+		return -1;
+	}
+	t->fds[t->nfds++] = fd;
+	return 0;
+}
+
+int carry_pack_fds(const struct travel *t, struct psu_fd *ret, struct err *err)
+{
+	uint32_t i;
+
+	for (i = 0; i < t->nfds; i++) {
+		struct psu_fd *f = &ret[i];
+		char link[64];
+		struct stat st;
+		int flags = fcntl(t->fds[i], F_GETFL);
+
+		memset(f, 0, sizeof(*f));
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", t->fds[i]);
+		if (flags < 0 || io_readlink(AT_FDCWD, link, f->path, sizeof(f->path)) ||
+		    fstat(t->fds[i], &st))
+			return err_refuse(err, "descriptor %d, to be carried, is not open",
+					  t->fds[i]);
+		if (!st.st_nlink)
+			return err_refuse(err, "the file of descriptor %d has been deleted",
+					  t->fds[i]);
+		f->fd = t->fds[i];
+		f->flags = (uint32_t)flags & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC |
+					      O_DIRECT | O_NOATIME);
+		if (fcntl(t->fds[i], F_GETFD) & FD_CLOEXEC)
+			f->flags |= O_CLOEXEC;
+		f->offset = (uint64_t)lseek(t->fds[i], 0, SEEK_CUR);
+	}
+	return (int)t->nfds;
+}
+
+static int open_one(const struct psu_fd *f, struct err *err)
+{
+	struct stat st;
+	int fd;
+
+	if (fcntl(f->fd, F_GETFD) != -1)
+		return err_refuse(err, "descriptor %d is in use on the receiver", f->fd);
+	fd = open(f->path, (int)f->flags | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return err_sys(err, -errno, "the receiver cannot open '%.200s' (descriptor %d)",
+			       f->path, f->fd);
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) ||
+	    lseek(fd, (off_t)f->offset, SEEK_SET) != (off_t)f->offset) {
+		close(fd);
+		return err_refuse(err, "'%.200s' is no regular file on the receiver", f->path);
+	}
+	return fd;
+}
+
+int carry_open_fds(const struct psu_fd *f, int n, int *opened, struct err *err)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		opened[i] = open_one(&f[i], err);
+		if (opened[i] < 0) {
+			carry_drop_fds(opened, i);
+			return err->error;
+		}
+	}
+	return 0;
+}
+
+void carry_place_fds(const struct psu_fd *f, int n, const int *opened)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		if (opened[i] == f[i].fd) {
+			if (!(f[i].flags & O_CLOEXEC))
+				fcntl(f[i].fd, F_SETFD, 0);
+			continue;
+		}
+		dup3(opened[i], f[i].fd, (int)f[i].flags & O_CLOEXEC);
+		close(opened[i]);
+	}
+}
+
+void carry_drop_fds(const int *opened, int n)
+{
+	while (n-- > 0)
+		close(opened[n]);
+}

@@ -1,0 +1,211 @@
+/*
+ * TLS 1.3 with a pre-shared key, from OpenSSL, on a non-blocking socket.
+ *
+ * There are no certificates: a peer that does not hold the key cannot finish the
+ * handshake in either role.  The key exchange is psk_dhe_ke, so that a key that
+ * leaks later does not open what was recorded before.
+ */
+#include "wire/wire.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+
+static const unsigned char identity[] = "godwit";
+static const unsigned char cipher_id[] = {0x13, 0x01}; /* TLS_AES_128_GCM_SHA256 */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static BIO_METHOD *socket_method;
+static SSL_CTX *context;
+
+static SSL_SESSION *make_session(SSL *ssl)
+{
+	const uint8_t *key = SSL_get_app_data(ssl);
+	const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, cipher_id);
+	SSL_SESSION *s = SSL_SESSION_new();
+
+	if (s && cipher && SSL_SESSION_set1_master_key(s, key, WIRE_KEY_BYTES) &&
+	    SSL_SESSION_set_cipher(s, cipher) &&
+	    SSL_SESSION_set_protocol_version(s, TLS1_3_VERSION))
+		return s;
+	SSL_SESSION_free(s);
+	return NULL;
+}
+
+static int client_key(SSL *ssl, const EVP_MD *md, const unsigned char **id, size_t *idlen,
+		      SSL_SESSION **sess)
+{
+	(void)md;
+	*sess = make_session(ssl);
+	*id = identity;
+	*idlen = sizeof(identity) - 1;
+	return *sess != NULL;
+}
+
+static int server_key(SSL *ssl, const unsigned char *id, size_t idlen, SSL_SESSION **sess)
+{
+	*sess = NULL;
+	if (idlen == sizeof(identity) - 1 && memcmp(id, identity, idlen) == 0)
+		*sess = make_session(ssl);
+	return 1;
+}
+
+/* Like OpenSSL's socket BIO, but a dead peer raises no SIGPIPE. */
+static int sock_write(BIO *b, const char *p, int len)
+{
+	struct wire *w = BIO_get_data(b);
+	ssize_t n = send(w->fd, p, (size_t)len, MSG_NOSIGNAL);
+
+	BIO_clear_retry_flags(b);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		BIO_set_retry_write(b);
+	return (int)n;
+}
+
+static int sock_read(BIO *b, char *p, int len)
+{
+	struct wire *w = BIO_get_data(b);
+	ssize_t n = recv(w->fd, p, (size_t)len, 0);
+
+	BIO_clear_retry_flags(b);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		BIO_set_retry_read(b);
+	return (int)n;
+}
+
+static long sock_ctrl(BIO *b, int cmd, long num, void *ptr)
+{
+	(void)b;
+	(void)num;
+	(void)ptr;
+	return cmd == BIO_CTRL_FLUSH;
+}
+
+static int sock_create(BIO *b)
+{
+	BIO_set_init(b, 1);
+	return 1;
+}
+
+static void make_context(void)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+
+	socket_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "godwit socket");
+	if (!ctx || !socket_method || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
+	    !SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256")) {
+		SSL_CTX_free(ctx);
+		return;
+	}
+	BIO_meth_set_write(socket_method, sock_write);
+	BIO_meth_set_read(socket_method, sock_read);
+	BIO_meth_set_ctrl(socket_method, sock_ctrl);
+	BIO_meth_set_create(socket_method, sock_create);
+	SSL_CTX_set_psk_use_session_callback(ctx, client_key);
+	SSL_CTX_set_psk_find_session_callback(ctx, server_key);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_num_tickets(ctx, 0);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	context = ctx;
+}
+
+/* 1: try again; else a negative errno. */
+static int tls_wait(struct wire *w, int n, const char *doing, struct err *err)
+{
+	int why = SSL_get_error(w->tls, n);
+	int saved = errno;
+	unsigned long e;
+	int ret;
+
+	if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) {
+		ret = wire_wait(w, why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, err);
+		return ret ? ret : 1;
+	}
+	if (why == SSL_ERROR_ZERO_RETURN)
+		return err_set(err, -ECONNRESET, "%s closed the connection", w->peer);
+	e = ERR_get_error();
+	if (why == SSL_ERROR_SYSCALL || !e)
+		return err_sys(err, saved ? -saved : -ECONNRESET, "%s: %s", w->peer, doing);
+	return err_perm(err, "%s: %s: %s", w->peer, doing, ERR_reason_error_string(e));
+}
+
+int wire_tls_start(struct wire *w, bool is_server, const uint8_t *key, struct err *err)
+{
+	BIO *bio;
+	int n, ret;
+
+	pthread_once(&once, make_context);
+	if (!context)
+		return err_set(err, -ENOTSUP, "OpenSSL cannot do TLS 1.3 here");
+	ERR_clear_error();
+	w->tls = SSL_new(context);
+	bio = BIO_new(socket_method);
+	if (!w->tls || !bio) {
+		BIO_free(bio);
+		return err_set(err, -ENOMEM, "out of memory for a TLS session");
+	}
+	BIO_set_data(bio, w);
+	SSL_set_bio(w->tls, bio, bio);
+	SSL_set_app_data(w->tls, (void *)(uintptr_t)key);
+	do {
+		errno = 0;
+		n = is_server ? SSL_accept(w->tls) : SSL_connect(w->tls);
+		ret = n == 1 ? 0 : tls_wait(w, n, "TLS handshake", err);
+	} while (ret == 1);
+	if (ret)
+		return err_hint(err, "both hosts need the same key, in a file of mode 0600");
+	/* Without certificates nothing else can have succeeded; check all the same. */
+	if (!SSL_session_reused(w->tls) || SSL_version(w->tls) != TLS1_3_VERSION)
+		return err_perm(err, "%s: the TLS handshake did not use the shared key", w->peer);
+	return 0;
+}
+
+int wire_tls_write(struct wire *w, const void *p, size_t len, struct err *err)
+{
+	const char *c = p;
+
+	while (len) {
+		size_t done = 0;
+		int n, ret;
+
+		errno = 0;
+		ERR_clear_error();
+		n = SSL_write_ex(w->tls, c, len, &done);
+		if (n != 1) {
+			ret = tls_wait(w, n, "TLS write", err);
+			if (ret != 1)
+				return ret;
+			continue;
+		}
+		c += done;
+		len -= done;
+	}
+	return 0;
+}
+
+int wire_tls_read(struct wire *w, void *p, size_t len, struct err *err)
+{
+	for (;;) {
+		size_t done = 0;
+		int n, ret;
+
+		errno = 0;
+		ERR_clear_error();
+		n = SSL_read_ex(w->tls, p, len < 1 << 30 ? len : 1 << 30, &done);
+		if (n == 1)
+			return (int)done;
+		ret = tls_wait(w, n, "TLS read", err);
+		if (ret != 1)
+			return ret;
+	}
+}
+
+void wire_tls_done(struct wire *w)
+{
+	if (w->tls)
+		SSL_free(w->tls);
+	w->tls = NULL;
+}

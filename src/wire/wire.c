@@ -1,0 +1,238 @@
+/* Streams and frames: see wire.h. */
+#include "wire/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+int64_t wire_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+void wire_init(struct wire *w, int fd)
+{
+	struct wire_addr a;
+	int one = 1;
+
+	memset(w, 0, offsetof(struct wire, rbuf));
+	w->fd = fd;
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	if (wire_peer_addr(fd, &a) == 0)
+		wire_format(&a, w->peer);
+	wire_deadline(w, 10000);
+}
+
+void wire_done(struct wire *w)
+{
+	wire_tls_done(w);
+	if (w->fd >= 0)
+		close(w->fd);
+	w->fd = -1;
+}
+
+void wire_deadline(struct wire *w, int ms)
+{
+	w->deadline = wire_now() + ms * 1000000LL;
+}
+
+int wire_wait(const struct wire *w, short events, struct err *err)
+{
+	struct pollfd p = {.fd = w->fd, .events = events};
+
+	for (;;) {
+		int64_t left = w->deadline - wire_now();
+		int n;
+
+		if (left <= 0)
+			return err_set(err, -ETIMEDOUT, "%s does not answer in time", w->peer);
+		n = poll(&p, 1, (int)(left / 1000000) + 1);
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return err_sys(err, -errno, "poll");
+	}
+}
+
+static int gone(const struct wire *w, int error, struct err *err)
+{
+	if (error == 0)
+		return err_set(err, -ECONNRESET, "%s closed the connection", w->peer);
+	return err_sys(err, -error, "%s", w->peer);
+}
+
+static int write_iov(struct wire *w, struct iovec *iov, int n, struct err *err)
+{
+	while (n) {
+		struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)n};
+		ssize_t sent = sendmsg(w->fd, &m, MSG_NOSIGNAL);
+		int ret;
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0 && errno == EAGAIN) {
+			ret = wire_wait(w, POLLOUT, err);
+			if (ret)
+				return ret;
+			continue;
+		}
+		if (sent < 0)
+			return gone(w, errno, err);
+		for (; n && (size_t)sent >= iov->iov_len; iov++, n--)
+			sent -= (ssize_t)iov->iov_len;
+		if (n) {
+			iov->iov_base = (char *)iov->iov_base + sent;
+			iov->iov_len -= (size_t)sent;
+		}
+	}
+	return 0;
+}
+
+int wire_write(struct wire *w, const void *p, size_t len, struct err *err)
+{
+	struct iovec v = {.iov_base = (void *)(uintptr_t)p, .iov_len = len};
+
+	return w->tls ? wire_tls_write(w, p, len, err) : write_iov(w, &v, 1, err);
+}
+
+/* At least one byte. */
+static ssize_t read_some(struct wire *w, void *p, size_t len, struct err *err)
+{
+	if (w->tls)
+		return wire_tls_read(w, p, len, err);
+	for (;;) {
+		ssize_t n = recv(w->fd, p, len, 0);
+		int ret;
+
+		if (n > 0)
+			return n;
+		if (n == 0)
+			return gone(w, 0, err);
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN)
+			return gone(w, errno, err);
+		ret = wire_wait(w, POLLIN, err);
+		if (ret)
+			return ret;
+	}
+}
+
+int wire_read(struct wire *w, void *buf, size_t len, struct err *err)
+{
+	char *p = buf;
+
+	while (len) {
+		size_t have = w->rlen - w->rpos;
+		ssize_t n;
+
+		if (have) {
+			have = have < len ? have : len;
+			memcpy(p, w->rbuf + w->rpos, have);
+			w->rpos += have;
+			p += have;
+			len -= have;
+			continue;
+		}
+		/* Small reads go through the buffer, large ones to their place. */
+		n = len >= sizeof(w->rbuf) ? read_some(w, p, len, err)
+					   : read_some(w, w->rbuf, sizeof(w->rbuf), err);
+		if (n < 0)
+			return (int)n;
+		if (len >= sizeof(w->rbuf)) {
+			p += n;
+			len -= (size_t)n;
+		} else {
+			w->rpos = 0;
+			w->rlen = (size_t)n;
+		}
+	}
+	return 0;
+}
+
+int wire_skip(struct wire *w, uint64_t len, struct err *err)
+{
+	char drop[4096];
+
+	while (len) {
+		size_t n = len < sizeof(drop) ? (size_t)len : sizeof(drop);
+		int ret = wire_read(w, drop, n, err);
+
+		if (ret)
+			return ret;
+		len -= n;
+	}
+	return 0;
+}
+
+int wire_send(struct wire *w, uint32_t type, const struct iovec *iov, int n, struct err *err)
+{
+	struct wire_head head = {.magic = WIRE_MAGIC, .type = type};
+	struct iovec all[16];
+	int i, k = 1;
+
+	all[0] = (struct iovec){.iov_base = &head, .iov_len = sizeof(head)};
+	for (i = 0; i < n; i++) {
+		head.len += iov[i].iov_len;
+		if (iov[i].iov_len)
+			all[k++] = iov[i];
+	}
+	if (!w->tls)
+		return write_iov(w, all, k, err);
+	for (i = 0; i < k; i++) {
+		int ret = wire_tls_write(w, all[i].iov_base, all[i].iov_len, err);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+int wire_recv(struct wire *w, struct wire_head *head, uint64_t max, struct err *err)
+{
+	int ret = wire_read(w, head, sizeof(*head), err);
+
+	if (ret)
+		return ret;
+	if (head->magic != WIRE_MAGIC)
+		return err_set(err, -EPROTO, "%s does not speak the thread hop's protocol",
+			       w->peer);
+	if (head->len > max)
+		return err_set(err, -EMSGSIZE, "%s sent a frame of %llu bytes, more than %llu",
+			       w->peer, (unsigned long long)head->len, (unsigned long long)max);
+	return 0;
+}
+
+bool wire_idle_ok(const struct wire *w)
+{
+	char c;
+
+	if (w->rpos != w->rlen)
+		return false;
+	return recv(w->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+int wire_peek(struct wire *w, struct err *err)
+{
+	unsigned char c;
+	ssize_t n;
+	int ret = wire_wait(w, POLLIN, err);
+
+	if (ret)
+		return ret;
+	n = recv(w->fd, &c, 1, MSG_PEEK);
+	if (n <= 0)
+		return gone(w, n ? errno : 0, err);
+	return c;
+}

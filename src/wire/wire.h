@@ -1,0 +1,106 @@
+/*
+ * Framed byte streams over TCP, in clear or under TLS 1.3 with a shared key.
+ * Knows bytes and frames, not what they mean.
+ *
+ * Hard constraints:
+ * - every wait has a deadline: a peer that stalls, or that sends one byte a
+ *   second, costs no more time than wire_deadline() allows;
+ * - a dead peer is an error, never a SIGPIPE;
+ * - nothing that was read is trusted: a frame's length is checked by its reader
+ *   against what that reader can take.
+ */
+#ifndef GODWIT_WIRE_WIRE_H
+#define GODWIT_WIRE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+
+#define WIRE_KEY_BYTES 32
+#define WIRE_MAGIC 0x31504847u /* "GHP1" */
+#define WIRE_NAME 80
+
+struct wire {
+	int fd;
+	void *tls;            /* SSL *, or NULL in clear */
+	int64_t deadline;     /* CLOCK_MONOTONIC, ns */
+	char peer[WIRE_NAME]; /* "address:port", for messages */
+	size_t rpos, rlen;
+	char rbuf[2048];
+};
+
+/* What goes before each frame, little endian. */
+struct wire_head {
+	uint32_t magic;
+	uint32_t type;
+	uint64_t len; /* bytes that follow */
+};
+
+int64_t wire_now(void); /* CLOCK_MONOTONIC, ns */
+
+/* Takes fd (any socket): makes it non-blocking, close-on-exec, without delay. */
+void wire_init(struct wire *w, int fd);
+void wire_done(struct wire *w);
+/* All that follows must be over in ms milliseconds from now. */
+void wire_deadline(struct wire *w, int ms);
+
+int wire_write(struct wire *w, const void *p, size_t len, struct err *err) __must_check;
+int wire_read(struct wire *w, void *p, size_t len, struct err *err) __must_check;
+/* Reads and drops len bytes. */
+int wire_skip(struct wire *w, uint64_t len, struct err *err) __must_check;
+/* Sends one frame made of n pieces, at most 15. */
+int wire_send(struct wire *w, uint32_t type, const struct iovec *iov, int n,
+	      struct err *err) __must_check;
+/* Reads the head of the next frame; refuses a wrong magic and len > max. */
+int wire_recv(struct wire *w, struct wire_head *head, uint64_t max, struct err *err) __must_check;
+/* Whether an idle stream is still good: nothing came, nobody hung up. */
+bool wire_idle_ok(const struct wire *w);
+/* The first byte that will be read, without taking it; negative errno. */
+int wire_peek(struct wire *w, struct err *err) __must_check;
+/* Sleeps until fd is ready for events (POLLIN, POLLOUT) or the deadline. */
+int wire_wait(const struct wire *w, short events, struct err *err) __must_check;
+
+/* TLS, in tls.c.  key: WIRE_KEY_BYTES secret bytes that both sides hold. */
+int wire_tls_start(struct wire *w, bool is_server, const uint8_t *key,
+		   struct err *err) __must_check;
+int wire_tls_write(struct wire *w, const void *p, size_t len, struct err *err) __must_check;
+/* At least one byte, at most len; returns the number. */
+int wire_tls_read(struct wire *w, void *p, size_t len, struct err *err) __must_check;
+void wire_tls_done(struct wire *w);
+
+/* Addresses, in addr.c. */
+struct wire_addr {
+	struct sockaddr_storage ss;
+	socklen_t len;
+};
+
+/* "name", "name:port", "[v6]:port", bare addresses; at most max results, the
+ * number is returned.  "" and the wildcard addresses mean this machine. */
+int wire_resolve(const char *host, int port, struct wire_addr *out, int max,
+		 struct err *err) __must_check;
+void wire_format(const struct wire_addr *a, char out[WIRE_NAME]);
+/* The address alone, without the port. */
+void wire_format_ip(const struct wire_addr *a, char out[WIRE_NAME]);
+int wire_port(const struct wire_addr *a);
+void wire_set_port(struct wire_addr *a, int port);
+bool wire_is_loopback(const struct wire_addr *a);
+/* If a is any address of this machine, turns it into the loopback address of
+ * its family and returns true. */
+bool wire_to_loopback(struct wire_addr *a);
+int wire_peer_addr(int fd, struct wire_addr *ret);
+/* A connected socket, or negative errno; one attempt. */
+int wire_connect(const struct wire_addr *a, int64_t deadline, struct err *err) __must_check;
+/* Listens on port (0: any); loopback alone or everywhere.  Fills at most two
+ * sockets (-1: none), and the port. */
+int wire_listen(bool everywhere, int port, int fds[2], int *ret_port, struct err *err) __must_check;
+/* The user who holds the other end of a loopback connection; -ENOENT if unknown. */
+int wire_loopback_uid(int fd, uid_t *ret_uid) __must_check;
+
+/* Reads 64 hex digits from a file that only its owner may read. */
+int wire_load_key(const char *path, uint8_t key[WIRE_KEY_BYTES], struct err *err) __must_check;
+
+#endif
