@@ -41,7 +41,7 @@ $(B)/godwit: $(call obj,$(CLI_SRC)) $(B)/libengine.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
 
-$(B)/myrestart: $(call obj,src/cli/myrestart.c) $(B)/libengine.a
+$(B)/myrestart: $(call obj,src/cli/myrestart.c src/cli/leave.c src/cli/print.c) $(B)/libengine.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
 

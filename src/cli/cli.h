@@ -15,4 +15,7 @@ int cmd_doctor(int argc, char **argv);
  * that the error asks for. */
 int cli_fail(const char *cmd, const struct err *err);
 
+/* A notice of the command whose name is arg, on stderr. */
+void cli_notice(void *arg, const char *text);
+
 #endif

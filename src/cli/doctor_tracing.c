@@ -128,13 +128,14 @@ static int try_engine(struct remote *r, pid_t pid, struct err *err)
 	struct proc_maps maps = {0};
 	struct program prog;
 	struct call *call;
-	bool stale;
 	int ret = io_read_file(r->procfd, "maps", &text);
 
 	if (!ret)
 		ret = proc_parse_maps(text.p, &maps, err);
 	if (!ret)
-		ret = remote_prepare(r, &maps, &stale, err);
+		ret = remote_check(r, err);
+	if (!ret)
+		ret = remote_prepare(r, &maps, err);
 	proc_maps_done(&maps);
 	if (ret)
 		return err_set(err, ret, "%s", strerror(-ret));

@@ -17,10 +17,12 @@
  */
 #include "remote/remote.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -235,7 +237,7 @@ static int read_ns_ids(struct remote *r, const struct proc_status *leader, struc
 	return 0;
 }
 
-static int read_status(struct remote *r, struct err *err)
+int remote_check(struct remote *r, struct err *err)
 {
 	__cleanup_buf struct buf b = {0};
 	struct proc_status st;
@@ -361,15 +363,33 @@ static int write_units(struct remote *r, size_t from, struct err *err)
 	return ret ? err_sys(err, ret, "cannot write to the scratch mapping") : 0;
 }
 
-/* A scratch mapping that a killed godwit left: r-x, anonymous, starts with our code. */
-static int remove_stale(struct remote *r, const struct proc_maps *maps, bool *ret_stale,
-			struct err *err)
+/* Takes [start, start + len) out of the list: whole lines, or the start of one. */
+static void forget_range(struct proc_maps *maps, uint64_t start, uint64_t len)
 {
-	*ret_stale = false;
-	for (size_t i = 0; i + 1 < maps->n; i++) {
+	size_t n = 0;
+
+	for (size_t i = 0; i < maps->n; i++) {
+		struct proc_map *m = &maps->v[i];
+
+		if (m->start >= start && m->start < start + len) {
+			if (m->end <= start + len)
+				continue;
+			m->start = start + len;
+		}
+		maps->v[n++] = *m;
+	}
+	maps->n = n;
+}
+
+/* A scratch mapping that a killed godwit left: anonymous, r-x, begins with our
+ * code; its writable part follows. */
+static int remove_stale(struct remote *r, struct proc_maps *maps, struct err *err)
+{
+	uint64_t rest = remote_scratch_len(1) - units_len(1);
+
+	for (size_t i = 0; i < maps->n; i++) {
 		const struct proc_map *m = &maps->v[i];
-		uint64_t units = m->end - m->start, rest = remote_scratch_len(1) - units_len(1);
-		uint64_t a[6] = {m->start, units + rest};
+		uint64_t a[6] = {m->start, m->end - m->start};
 		char head[64];
 		int64_t got;
 		int ret;
@@ -378,33 +398,32 @@ static int remove_stale(struct remote *r, const struct proc_maps *maps, bool *re
 		    remote_read(r, m->start, head, sizeof(head)) ||
 		    memcmp(head, arch_unit_code, sizeof(head)))
 			continue;
-		if (maps->v[i + 1].start != m->end || maps->v[i + 1].end < m->end + rest)
-			a[1] = units;
+		if (i + 1 < maps->n && maps->v[i + 1].start == m->end &&
+		    maps->v[i + 1].end >= m->end + rest)
+			a[1] += rest;
 		if ((ret = call_one(r, r->vdso_unit, SYS_munmap, a, &got, err)))
 			return ret;
-		*ret_stale = true;
+		if (got)
+			return err_sys(err, (int)got, "cannot remove what a killed godwit left");
+		forget_range(maps, a[0], a[1]);
+		i--;
 	}
 	return 0;
 }
 
-int remote_prepare(struct remote *r, const struct proc_maps *maps, bool *ret_stale, struct err *err)
+int remote_prepare(struct remote *r, struct proc_maps *maps, struct err *err)
 {
 	uint64_t vdso = 0, len = 0;
-	int ret = read_status(r, err);
+	int ret;
 
 	for (size_t i = 0; i < maps->n; i++)
 		if (!strcmp(maps->v[i].name, "[vdso]")) {
 			vdso = maps->v[i].start;
 			len = maps->v[i].end - vdso;
 		}
-	if (!ret)
-		ret = place_vdso_unit(r, vdso, len, err);
-	if (!ret)
-		ret = remove_stale(r, maps, ret_stale, err);
-	if (ret)
-		return ret;
 	r->max_threads = r->n;
-	if ((ret = map_scratch(r, 0, err)))
+	if ((ret = place_vdso_unit(r, vdso, len, err)) || (ret = remove_stale(r, maps, err)) ||
+	    (ret = map_scratch(r, 0, err)))
 		return ret;
 	return write_units(r, 0, err);
 }
@@ -443,6 +462,34 @@ void remote_set_thread(struct remote *r, size_t thread, const struct user_regs_s
 	r->threads[thread].regs = *regs;
 	r->threads[thread].sigmask = sigmask;
 	r->threads[thread].borrowed = true; /* it must be given these */
+}
+
+pid_t remote_outer_tid(const struct remote *r, pid_t ns_tid, struct err *err)
+{
+	int fd = openat(r->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	__cleanup_buf struct buf b = {0};
+	pid_t found = -ESRCH;
+	struct dirent *d;
+
+	while (dir && found < 0 && (d = readdir(dir))) {
+		struct err ignored = ERR_INIT;
+		struct proc_status st;
+		char path[280];
+
+		snprintf(path, sizeof(path), "task/%s/status", d->d_name);
+		if (d->d_name[0] != '.' && !io_read_file(r->procfd, path, &b) &&
+		    !proc_parse_status(b.p, &st, &ignored) && st.ns_pid == ns_tid)
+			found = (pid_t)atoi(d->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return found < 0 ? err_set(err, found, "thread %d has ended", ns_tid) : found;
+}
+
+void remote_vdso_moved(struct remote *r, uint64_t from, uint64_t to)
+{
+	r->vdso_unit = r->vdso_unit - from + to;
 }
 
 /* --- running --- */
@@ -592,7 +639,7 @@ static void unmap_scratch(struct remote *r)
 		r->scratch = 0;
 	fault_point("scratch unmapped");
 	if (r->n && !give_back(&r->threads[0]) && r->vdso_unit &&
-	    !remote_write_force(r, r->vdso_unit, zeros, sizeof(zeros)))
+	    !remote_write_force(r, r->vdso_unit, zeros, sizeof(zeros)) && !r->scratch)
 		r->vdso_unit = 0;
 }
 
@@ -606,12 +653,17 @@ static void forget(struct remote *r)
 	r->n = r->cap = 0;
 }
 
-void remote_release(struct remote *r)
+void remote_finish(struct remote *r)
 {
 	for (size_t i = 1; i < r->n; i++)
 		give_back(&r->threads[i]);
 	if (r->n && r->vdso_unit)
 		unmap_scratch(r);
+}
+
+void remote_release(struct remote *r)
+{
+	remote_finish(r);
 	for (size_t i = 0; i < r->n; i++) {
 		struct tracee *t = &r->threads[i];
 		int status;
@@ -641,4 +693,23 @@ void remote_kill(struct remote *r)
 			;
 	}
 	forget(r);
+}
+
+void remote_exit(struct remote *r, int status)
+{
+	struct tracee *t = &r->threads[0];
+
+	if (r->n && (r->scratch || r->vdso_unit)) {
+		struct user_regs_struct regs = t->regs;
+		uint64_t arg[6] = {(uint64_t)status};
+
+		arch_enter_call(&regs, r->scratch ? unit_of(r, 0) : r->vdso_unit, SYS_exit_group,
+				arg);
+		if (!ptrace(PTRACE_SETREGS, t->tid, 0, &regs) &&
+		    !ptrace(PTRACE_DETACH, t->tid, 0, 0)) {
+			forget(r);
+			return;
+		}
+	}
+	remote_kill(r);
 }

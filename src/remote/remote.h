@@ -57,16 +57,23 @@ struct remote {
 int remote_seize(struct remote *r, pid_t pid, struct err *err) __must_check;
 
 /*
- * Maps the scratch area in a target that remote_seize stopped: from here on
- * programs can be run.  maps is the target's, read while it was stopped.
- * A scratch area left by a godwit that was killed is removed first: then
- * *ret_stale is true and the caller must read the maps again.
+ * Reads what must be known before anything is run: ids in the target's own pid
+ * namespace, ignored signals.  Refuses what forbids remote calls (seccomp
+ * filters, shadow stacks).
  */
-int remote_prepare(struct remote *r, const struct proc_maps *maps, bool *ret_stale,
-		   struct err *err) __must_check;
+int remote_check(struct remote *r, struct err *err) __must_check;
 
-/* Puts everything back (scratch unmapped, registers, masks) and detaches.
- * Frees.  Works on a half-prepared or dead target. */
+/*
+ * Maps the scratch area in a target that remote_check passed: from here on
+ * programs can be run, and nobody else may change registers.  maps is the
+ * target's; a scratch area that a killed godwit left is unmapped and taken out of it.
+ */
+int remote_prepare(struct remote *r, struct proc_maps *maps, struct err *err) __must_check;
+
+/* Puts everything back as it was (scratch unmapped, registers, masks); the
+ * threads stay stopped.  No program can be run any more.  Idempotent. */
+void remote_finish(struct remote *r);
+/* The same, then detaches and frees.  Works on a half-prepared or dead target. */
 void remote_release(struct remote *r);
 /* Kills the stopped process with SIGKILL, then frees. */
 void remote_kill(struct remote *r);
@@ -112,6 +119,12 @@ int remote_prepare_at(struct remote *r, uint64_t scratch, size_t max_threads, ui
 uint64_t remote_scratch_len(size_t max_threads);
 /* Takes a new, stopped thread as the next one. */
 int remote_add_thread(struct remote *r, pid_t tid, pid_t ns_tid, struct err *err) __must_check;
+/* The id in our namespace of the thread that knows itself as ns_tid. */
+pid_t remote_outer_tid(const struct remote *r, pid_t ns_tid, struct err *err) __must_check;
+/* Makes the process exit with this status (or kills it), then frees. */
+void remote_exit(struct remote *r, int status);
+/* The program that ran moved the vdso, and the first unit with it. */
+void remote_vdso_moved(struct remote *r, uint64_t from, uint64_t to);
 /* Says which registers and mask the thread goes on with; remote_release puts them in. */
 void remote_set_thread(struct remote *r, size_t thread, const struct user_regs_struct *regs,
 		       uint64_t sigmask);

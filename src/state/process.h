@@ -21,6 +21,7 @@ struct system_info {
 	char *host, *kernel, *machine, *cpu, *boot_id;
 	uint64_t xfeatures; /* XCR0 */
 	uint32_t xstate_size;
+	uint64_t vdso_hash; /* of the bytes of [vdso] */
 };
 
 enum mapping_kind {
@@ -112,7 +113,11 @@ struct mm_layout {
 };
 
 struct file_table; /* state/files.h */
-struct timers;     /* state/timers.h */
+
+/* setitimer(2): what was left and the interval, in microseconds. */
+struct itimer_state {
+	uint64_t value_us, interval_us;
+};
 
 struct process {
 	struct system_info system;
@@ -145,7 +150,7 @@ struct process {
 	struct sigaction_state sigactions[64]; /* [signo - 1] */
 	struct pending_signal *pending;        /* process-directed */
 	size_t npending;
-	struct timers *timers;
+	struct itimer_state itimers[3]; /* ITIMER_REAL, _VIRTUAL, _PROF */
 	struct file_table *files;
 };
 

@@ -20,7 +20,8 @@ struct capture {
 	/* Notices for the person at the terminal, a line each, text only. */
 	void (*notice)(void *arg, const char *text);
 	void *notice_arg;
-	pid_t ignore_child; /* a child of the target that is our own helper, or 0 */
+	pid_t ignore_child;           /* a child of the target that is our own helper, or 0 */
+	const struct proc_maps *maps; /* before our scratch mapping was there */
 };
 
 /* What the person may say about files that changed: --files=. */
@@ -36,13 +37,17 @@ struct restore {
 	struct image *image;
 	enum files_policy files;
 	enum ids_policy ids;
-	bool explain; /* only print: check() must not touch anything either way */
-	int image_fd; /* the image's descriptor in the new process */
-	uint64_t vdso_now, vdso_now_len, vvar_now; /* where exec put them; see restart/ */
-	pid_t new_pid;                             /* pid of the new process as it sees it itself */
+	bool explain;       /* only print: nothing may be touched */
+	int image_fd;       /* the image's descriptor in the new process */
+	bool *file_matches; /* per process.mapped_files: it may be mapped again */
+	/* While the calls are planned: */
+	const struct proc_maps *now;   /* the new process's maps, right after exec */
+	uint64_t scratch, scratch_len; /* the engine's; not to be touched */
+	uint64_t hole, hole_len;       /* for temporary mappings: nothing old or new is there */
+	pid_t new_pid;                 /* as the process sees itself */
+	const pid_t *new_tids;         /* of its threads, the same way */
 	void (*notice)(void *arg, const char *text);
 	void *notice_arg;
-	void *scratch; /* for the state files between check and restore */
 };
 
 struct report; /* cli: text or JSON */
@@ -69,6 +74,31 @@ struct state_ops {
 	void (*done)(struct process *p);
 };
 
+extern const struct state_ops state_system, state_ids, state_surroundings, state_memory, state_runs,
+	state_threads, state_signals, state_timers, state_files;
 extern const struct state_ops *const state_kinds[]; /* NULL-terminated, in order */
+
+/* Calls notice(), formatted. */
+void capture_notice(const struct capture *c, const char *fmt, ...) __printf_like(2, 3);
+void restore_notice(const struct restore *r, const char *fmt, ...) __printf_like(2, 3);
+
+/* Reads and validates the model from an image that image_open accepted.  On
+ * failure *p is empty. */
+int process_load(struct image *img, struct process *p, struct err *err) __must_check;
+/* Writes the notes of every kind but threads, whose registers are streamed. */
+int process_store(const struct process *p, struct image_writer *w, struct err *err) __must_check;
+
+/* Helpers shared by kinds. */
+int state_read_proc(struct capture *c, const char *name, struct buf *b,
+		    struct err *err) __must_check;
+int state_check_file(const struct mapped_file *f, bool *ret_same);
+void codec_mapped_file(struct codec *c, struct mapped_file *f);
+void codec_pending(struct codec *c, struct pending_signal **v, size_t *n);
+int state_peek_pending(pid_t tid, bool shared, struct pending_signal **ret, size_t *ret_n,
+		       struct err *err) __must_check;
+void thread_codec(struct codec *c, struct thread *t);
+/* The part of the threads' capture that comes before remote_prepare: it may
+ * still change registers (a restartable sequence is aborted). */
+int threads_read_registers(struct capture *c, struct process *p, struct err *err) __must_check;
 
 #endif

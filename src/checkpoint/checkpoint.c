@@ -1,0 +1,213 @@
+/*
+ * A checkpoint, step by step: the list below is its documentation.
+ *
+ * Until the image is complete and has its name, any failure, and the death of
+ * the command, lead to the same end: the program goes on, the old image is
+ * untouched, nothing of ours is left.
+ */
+#include "checkpoint/checkpoint.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/guardian.h"
+#include "base/io.h"
+#include "checkpoint/internal.h"
+#include "state/memory.h"
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+bool job_is_cancelled(const struct job *j)
+{
+	struct pollfd p = {.fd = j->front, .events = POLLIN | POLLRDHUP};
+
+	/* Nothing is ever sent to the guardian: readable means shut down. */
+	return poll(&p, 1, 0) > 0;
+}
+
+static int read_maps(struct job *j, struct err *err)
+{
+	static struct buf text; /* the maps point into it; one job a process */
+	int ret;
+
+	proc_maps_done(&j->maps);
+	if ((ret = state_read_proc(&j->capture, "maps", &text, err)))
+		return ret;
+	return proc_parse_maps(text.p, &j->maps, err);
+}
+
+static int step_stop(struct job *j, struct err *err)
+{
+	j->stopped_ns = now_ns();
+	return remote_seize(&j->remote, j->o->pid, err);
+}
+
+static int step_prepare(struct job *j, struct err *err)
+{
+	int ret;
+
+	if ((ret = read_maps(j, err)) || (ret = remote_check(&j->remote, err)) ||
+	    (ret = threads_read_registers(&j->capture, j->proc, err)))
+		return ret;
+	return remote_prepare(&j->remote, &j->maps, err);
+}
+
+static int step_collect(struct job *j, struct err *err)
+{
+	for (size_t i = 0; state_kinds[i]; i++) {
+		int ret;
+
+		if (state_kinds[i]->capture &&
+		    (ret = state_kinds[i]->capture(&j->capture, j->proc, err)))
+			return ret;
+		fault_point(state_kinds[i]->name);
+		if (job_is_cancelled(j))
+			return err_set(err, -ECANCELED, "interrupted");
+	}
+	return state_threads.capture(&j->capture, j->proc, err);
+}
+
+/* The target is left as it was, but stopped: only its memory is still wanted. */
+static int step_give_back(struct job *j, struct err *err)
+{
+	(void)err;
+	remote_finish(&j->remote);
+	return 0;
+}
+
+static int step_open_image(struct job *j, struct err *err)
+{
+	int ret;
+
+	if ((ret = job_plan_copy(j, err)) ||
+	    (ret = image_writer_open(j->o->image, &j->writer, err)))
+		return ret;
+	fault_point("image begun");
+	return image_writer_set_data_size(j->writer, memory_stored_bytes(j->proc), err);
+}
+
+static int step_release(struct job *j, struct err *err)
+{
+	(void)err;
+	if (j->o->kill)
+		return 0; /* it stays stopped until the image is safe */
+	remote_release(&j->remote);
+	j->released = true;
+	j->released_ns = now_ns();
+	fault_point("released");
+	return 0;
+}
+
+static int step_commit(struct job *j, struct err *err)
+{
+	if (job_is_cancelled(j))
+		return err_set(err, -ECANCELED, "interrupted");
+	return image_writer_commit(j->writer, err);
+}
+
+static int step_kill(struct job *j, struct err *err)
+{
+	(void)err;
+	fault_point("image safe");
+	if (j->o->kill) {
+		remote_kill(&j->remote);
+		j->released = true;
+		j->released_ns = now_ns();
+	}
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct job *, struct err *);
+} steps[] = {
+	{"stop", step_stop},
+	{"prepare", step_prepare},
+	{"collect", step_collect},
+	{"give back", step_give_back},
+	{"open image", step_open_image},
+	{"notes", job_write_notes},
+	{"memory", job_copy_memory},
+	{"release", step_release},
+	{"files", job_copy_files},
+	{"segments", job_write_segments},
+	{"commit", step_commit},
+	{"kill", step_kill},
+};
+
+static void job_done(struct job *j)
+{
+	if (!j->released)
+		remote_release(&j->remote);
+	image_writer_close(j->writer);
+	for (size_t i = 0; j->file_fd && i < j->proc->nmapped_files; i++)
+		io_close_fd(&j->file_fd[i]);
+	free(j->file_fd);
+	free(j->run_at);
+	proc_maps_done(&j->maps);
+	process_done(j->proc);
+	free(j->tree.procs);
+}
+
+static void notice(void *arg, const char *text)
+{
+	guardian_notice(((struct job *)arg)->front, text);
+}
+
+/* Runs in the guardian. */
+static int work(void *arg, int front, void *result, struct err *err)
+{
+	struct job j = {.o = arg, .front = front, .begun_ns = now_ns()};
+	struct checkpoint_result *r = result;
+	int ret = 0;
+
+	j.remote = (struct remote){.pidfd = -1, .procfd = -1, .memfd = -1};
+	j.tree.procs = io_alloc(1, sizeof(*j.tree.procs), err);
+	if (!j.tree.procs)
+		return err->error;
+	j.tree.n = 1;
+	j.proc = &j.tree.procs[0];
+	j.capture = (struct capture){
+		.remote = &j.remote,
+		.proc = j.proc,
+		.maps = &j.maps,
+		.notice = notice,
+		.notice_arg = &j,
+		.ignore_child = j.o->ignore_child,
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(steps) && !ret; i++)
+		ret = steps[i].run(&j, err);
+	if (!ret)
+		*r = (struct checkpoint_result){
+			.image_bytes = image_writer_size(j.writer),
+			.memory_bytes = memory_stored_bytes(j.proc),
+			.pause_ns = j.released_ns - j.stopped_ns,
+			.total_ns = now_ns() - j.begun_ns,
+			.nthreads = (uint32_t)j.proc->nthreads,
+		};
+	job_done(&j);
+	return ret;
+}
+
+int checkpoint(const struct checkpoint_options *o, checkpoint_notice_fn fn, void *arg,
+	       struct checkpoint_result *ret, struct err *err)
+{
+	struct checkpoint_options copy = *o;
+
+	if (o->pid <= 0) {
+		err_set(err, -EINVAL, "%d is not a process id", o->pid);
+		return err->error;
+	}
+	return guardian_run(work, &copy, ret, sizeof(*ret), fn, arg, err);
+}

@@ -1,0 +1,43 @@
+/*
+ * Checkpoint: freeze, collect, write, release.
+ *
+ * The work is done by a guardian: a process in a session of its own, all
+ * signals blocked.  The command only talks to it; when the command dies, the
+ * guardian puts the target back and leaves nothing.
+ */
+#ifndef GODWIT_CHECKPOINT_CHECKPOINT_H
+#define GODWIT_CHECKPOINT_CHECKPOINT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct checkpoint_options {
+	pid_t pid;
+	const char *image;  /* path; relative to the working directory */
+	bool kill;          /* end the program once the image is safe */
+	pid_t ignore_child; /* a child of the program that is ours, or 0 */
+	unsigned threads;   /* that copy memory; 0: as many as make sense */
+};
+
+struct checkpoint_result {
+	uint64_t image_bytes;  /* size of the file */
+	uint64_t memory_bytes; /* stored */
+	uint64_t pause_ns;     /* from the first stop to the release */
+	uint64_t total_ns;
+	uint32_t nthreads;
+};
+
+/* One line to the person at the terminal. */
+typedef void (*checkpoint_notice_fn)(void *arg, const char *text);
+
+/*
+ * Makes a checkpoint.  0 and *ret, or a negative errno and the target unharmed.
+ * SIGINT, SIGTERM and SIGHUP call it off (-ECANCELED).
+ */
+int checkpoint(const struct checkpoint_options *o, checkpoint_notice_fn notice, void *arg,
+	       struct checkpoint_result *ret, struct err *err) __must_check;
+
+#endif

@@ -1,0 +1,107 @@
+/* godwit checkpoint */
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "checkpoint/checkpoint.h"
+#include "cli/cli.h"
+
+static int usage(FILE *out, int status)
+{
+	fprintf(out,
+		"usage: godwit checkpoint PID [-o IMAGE] [--kill] [-q] [-v]\n\n"
+		"Saves the running program PID to IMAGE (default: myckpt) and lets it go on.\n\n"
+		"  -o, --output IMAGE   where to; replaced atomically when it exists\n"
+		"      --kill           end the program once the image is safe\n"
+		"      --threads N      copy with N threads, 1 to 4 (default: as many as cores)\n"
+		"  -q, --quiet          only errors\n"
+		"  -v, --verbose        say how long it took\n");
+	return status;
+}
+
+static bool parse_number(const char *s, long min, long max, long *ret)
+{
+	char *end;
+
+	errno = 0;
+	*ret = strtol(s, &end, 10);
+	return *s && !*end && !errno && *ret >= min && *ret <= max;
+}
+
+static void report(const struct checkpoint_options *o, const struct checkpoint_result *r)
+{
+	fprintf(stderr,
+		"godwit: process %d is saved in '%s': %u thread%s, %.1f MiB; stopped for %.2f ms, "
+		"%.2f ms in all\n",
+		o->pid, o->image, r->nthreads, r->nthreads == 1 ? "" : "s",
+		(double)r->image_bytes / 1048576, (double)r->pause_ns / 1e6,
+		(double)r->total_ns / 1e6);
+}
+
+int cmd_checkpoint(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"output", required_argument, NULL, 'o'},
+		{"kill", no_argument, NULL, 'k'},
+		{"threads", required_argument, NULL, 't'},
+		{"quiet", no_argument, NULL, 'q'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	struct checkpoint_options o = {.image = "myckpt"};
+	struct checkpoint_result result;
+	struct err err = ERR_INIT;
+	bool quiet = false, verbose = false;
+	long n;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "o:qvh", options, NULL)) != -1) {
+		switch (c) {
+		case 'o':
+			o.image = optarg;
+			break;
+		case 'k':
+			o.kill = true;
+			break;
+		case 't':
+			if (!parse_number(optarg, 1, 4, &n)) {
+				fprintf(stderr,
+					"godwit: checkpoint: '%s' is not a number of threads\n"
+					"hint: 1 to 4\n",
+					optarg);
+				return EXIT_USAGE;
+			}
+			o.threads = (unsigned)n;
+			break;
+		case 'q':
+			quiet = true;
+			break;
+		case 'v':
+			verbose = true;
+			break;
+		case 'h':
+			return usage(stdout, 0);
+		default:
+			return usage(stderr, EXIT_USAGE);
+		}
+	}
+	if (optind + 1 != argc)
+		return usage(stderr, EXIT_USAGE);
+	if (!parse_number(argv[optind], 1, 1 << 22, &n)) {
+		fprintf(stderr,
+			"godwit: checkpoint: '%s' is not a process id\n"
+			"hint: see the process ids with: ps -u $USER\n",
+			argv[optind]);
+		return EXIT_USAGE;
+	}
+	o.pid = (pid_t)n;
+	if (checkpoint(&o, quiet ? NULL : cli_notice, (char[]){"checkpoint"}, &result, &err))
+		return cli_fail("checkpoint", &err);
+	if (!quiet && (verbose || isatty(STDERR_FILENO)))
+		report(&o, &result);
+	return 0;
+}

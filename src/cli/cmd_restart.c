@@ -1,0 +1,73 @@
+/* godwit restart, and what it shares with myrestart: the way out. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/leave.h"
+#include "restart/restart.h"
+
+static int usage(FILE *out, int status)
+{
+	fprintf(out,
+		"usage: godwit restart [--new-ids | --same-ids] [--files=keep] [--explain] "
+		"IMAGE\n\n"
+		"Wakes the program in IMAGE up, here: it goes on as a child of your shell.\n\n"
+		"      --new-ids      godwit becomes the program; its process id is new\n"
+		"      --same-ids     the program has its old ids; godwit stays as its parent\n"
+		"      --files=keep   do not cut files that have grown back to their old size\n"
+		"      --explain      print every system call that the new process would run\n"
+		"  -q, --quiet        only errors\n");
+	return status;
+}
+
+int cmd_restart(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"new-ids", no_argument, NULL, 'n'},
+		{"same-ids", no_argument, NULL, 's'},
+		{"files", required_argument, NULL, 'f'},
+		{"explain", no_argument, NULL, 'e'},
+		{"quiet", no_argument, NULL, 'q'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	struct restart_options o = {.ids = IDS_AUTO};
+	bool quiet = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
+		switch (c) {
+		case 'n':
+			o.ids = IDS_NEW;
+			break;
+		case 's':
+			o.ids = IDS_SAME;
+			break;
+		case 'f':
+			if (strcmp(optarg, "keep") && strcmp(optarg, "cut"))
+				return usage(stderr, EXIT_USAGE);
+			o.files = strcmp(optarg, "keep") ? FILES_CUT : FILES_KEEP;
+			break;
+		case 'e':
+			o.explain = true;
+			break;
+		case 'q':
+			quiet = true;
+			break;
+		case 'h':
+			return usage(stdout, 0);
+		default:
+			return usage(stderr, EXIT_USAGE);
+		}
+	}
+	if (optind + 1 != argc)
+		return usage(stderr, EXIT_USAGE);
+	o.image = argv[optind];
+	return restart_and_leave(&o, quiet);
+}

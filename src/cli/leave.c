@@ -1,0 +1,37 @@
+/* Ending as the program ended: see leave.h. */
+#include "cli/leave.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+static int follow(int status)
+{
+	struct rlimit none = {0, 0};
+	sigset_t set;
+
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	/* The program has left its core where it is wanted; ours would be noise. */
+	setrlimit(RLIMIT_CORE, &none);
+	signal(WTERMSIG(status), SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, WTERMSIG(status));
+	raise(WTERMSIG(status));
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	return 128 + WTERMSIG(status);
+}
+
+int restart_and_leave(const struct restart_options *o, bool quiet)
+{
+	struct err err = ERR_INIT;
+	int status = 0;
+	int ret = restart(o, quiet ? NULL : cli_notice, (char[]){"restart"}, &status, &err);
+
+	if (ret < 0)
+		return cli_fail("restart", &err);
+	return ret == 1 ? follow(status) : 0;
+}

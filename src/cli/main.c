@@ -1,0 +1,45 @@
+/* godwit: the table of commands. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "cli/cli.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} commands[] = {
+	{"checkpoint", cmd_checkpoint, "save a running program to a file"},
+	{"restart", cmd_restart, "wake a program up from its file"},
+	{"show", cmd_show, "print what is in a file"},
+	{"verify", cmd_verify, "check every checksum and structure of a file"},
+	{"doctor", cmd_doctor, "say what this machine and user allow"},
+};
+
+static int usage(FILE *out, int status)
+{
+	fprintf(out, "usage: godwit COMMAND [ARGUMENTS]\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].help);
+	fprintf(out, "\n'godwit COMMAND --help' says more; so does man godwit.\n");
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2)
+		return usage(stderr, EXIT_USAGE);
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+		return usage(stdout, 0);
+	if (!strcmp(argv[1], "--version")) {
+		printf("godwit " GODWIT_VERSION "\n");
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(argv[1], commands[i].name))
+			return commands[i].run(argc - 1, argv + 1);
+	fprintf(stderr, "godwit: there is no command '%s'\nhint: godwit --help lists them\n",
+		argv[1]);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,381 @@
+/*
+ * Building the program in a process that has just executed its file.
+ *
+ *   1. place: find the new process's mappings, and room that neither it nor
+ *      the program uses, for the scratch area and the hole
+ *   2. first program, run by the leader: memory, files, signals, surroundings;
+ *      at its end the other threads are made
+ *   3. second program, run by each thread: what only it can say of itself
+ *   4. vector registers, general registers, masks; let go
+ *
+ * Meanwhile another thread of the guardian checks the image's data blocks; the
+ * program is let go only when they are what they were.
+ */
+#include <errno.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/io.h"
+#include "remote/explain_pending.h"
+#include "restart/internal.h"
+#include "state/memory.h"
+
+#define PLACE_MIN 0x10000000ULL
+#define PLACE_MAX 0x7ffff0000000ULL
+
+/* --- place --- */
+
+/* Lowest address >= at from which len bytes overlap no mapping of either list. */
+static uint64_t find_room(const struct process *p, const struct proc_maps *now, uint64_t at,
+			  uint64_t len)
+{
+	bool moved;
+
+	do {
+		moved = false;
+		for (size_t i = 0; i < p->nmappings; i++)
+			if (p->mappings[i].start < at + len && p->mappings[i].end > at) {
+				at = p->mappings[i].end;
+				moved = true;
+			}
+		for (size_t i = 0; i < now->n; i++)
+			if (now->v[i].start < at + len && now->v[i].end > at) {
+				at = now->v[i].end;
+				moved = true;
+			}
+	} while (moved && at < PLACE_MAX);
+	return at;
+}
+
+static int place(struct rebuild *b, const struct proc_maps *now, struct err *err)
+{
+	struct restore *r = &b->restore;
+
+	r->now = now;
+	r->hole_len = memory_hole_needed(&b->proc);
+	r->scratch_len = remote_scratch_len(b->proc.nthreads);
+	r->scratch = find_room(&b->proc, now, PLACE_MIN, r->scratch_len + r->hole_len);
+	r->hole = r->scratch + r->scratch_len;
+	if (r->hole + r->hole_len >= PLACE_MAX)
+		return err_set(err, -ENOMEM, "no room in the address space for the restart");
+	return 0;
+}
+
+/* --- programs --- */
+
+#define THREAD_FLAGS                                                                               \
+	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |        \
+	 CLONE_PTRACE)
+
+/* CLONE_PTRACE: the new thread is ours from its birth, and stops at once. */
+static void add_thread_calls(struct rebuild *b)
+{
+	program_flush(&b->prog);
+	for (size_t i = 1; i < b->proc.nthreads; i++) {
+		int32_t tid = b->proc.threads[i].tid;
+		struct {
+			uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack,
+				stack_size, tls, set_tid, set_tid_size;
+		} args = {.flags = THREAD_FLAGS, .set_tid_size = 1};
+
+		if (!b->same_ids) {
+			program_call(&b->prog, "another thread", SYS_clone, THREAD_FLAGS, 0, 0, 0,
+				     0, 0);
+			continue;
+		}
+		program_reserve(&b->prog, PROGRAM_PIECE(sizeof(args)) + PROGRAM_PIECE(sizeof(tid)));
+		args.set_tid = program_data(&b->prog, &tid, sizeof(tid));
+		uint64_t a = program_data(&b->prog, &args, sizeof(args));
+
+		program_call_want(&b->prog, tid, "another thread, with its id", SYS_clone3, a,
+				  sizeof(args), 0, 0, 0, 0);
+	}
+	program_flush(&b->prog);
+}
+
+static void mark_fds(struct rebuild *b)
+{
+	for (int fd = 0; fd < 3; fd++)
+		program_fd_mark(&b->prog, fd, fcntl(fd, F_GETFD) >= 0);
+	program_fd_mark(&b->prog, b->restore.image_fd, true);
+}
+
+static void close_others(struct rebuild *b)
+{
+	unsigned fd = (unsigned)b->restore.image_fd;
+
+	if (fd > 3)
+		program_call(&b->prog, "nothing of the restarting shell's", SYS_close_range, 3,
+			     fd - 1, 0, 0, 0, 0);
+	program_call(&b->prog, "nothing of the restarting shell's", SYS_close_range, fd + 1, ~0U, 0,
+		     0, 0, 0);
+}
+
+static int first_program(struct rebuild *b, struct err *err)
+{
+	struct restore *r = &b->restore;
+	int ret;
+
+	program_init(&b->prog, r->scratch + r->scratch_len - REMOTE_DATA_LEN, REMOTE_DATA_LEN,
+		     REMOTE_CALL_CAP, err);
+	r->prog = &b->prog;
+	mark_fds(b);
+	close_others(b);
+	for (size_t i = 0; state_kinds[i]; i++) {
+		if (state_kinds[i]->restore && (ret = state_kinds[i]->restore(r, &b->proc, err)))
+			return ret;
+		if (state_kinds[i] == &state_memory)
+			program_close(&b->prog, "the image", r->image_fd);
+	}
+	add_thread_calls(b);
+	return b->prog.failed ? err_set(err, -ENOMEM, "cannot plan the restart") : 0;
+}
+
+/* The results of the calls that made the threads are their ids. */
+static void take_tids(struct rebuild *b)
+{
+	size_t n = b->proc.nthreads, i = n;
+
+	for (size_t k = b->prog.n; k-- > 0 && i > 1;)
+		for (size_t c = b->prog.batches[k].n; c-- > 0 && i > 1;)
+			b->tids[--i] = (pid_t)b->prog.batches[k].calls[c].ret;
+}
+
+static int second_program(struct rebuild *b, struct err *err)
+{
+	struct restore *r = &b->restore;
+
+	program_done(&b->prog);
+	program_init(&b->prog, r->scratch + r->scratch_len - REMOTE_DATA_LEN, REMOTE_DATA_LEN,
+		     REMOTE_CALL_CAP, err);
+	return state_threads.restore(r, &b->proc, err);
+}
+
+/* --- in the guardian --- */
+
+static int read_maps(struct rebuild *b, struct buf *text, struct proc_maps *maps, struct err *err)
+{
+	int ret = io_read_file(b->remote.procfd, "maps", text);
+
+	if (ret)
+		return err_sys(err, ret, "cannot read the maps of the new process");
+	return proc_parse_maps(text->p, maps, err);
+}
+
+static const struct proc_map *find_vdso(const struct proc_maps *maps)
+{
+	for (size_t i = 0; i < maps->n; i++)
+		if (!strcmp(maps->v[i].name, "[vdso]"))
+			return &maps->v[i];
+	return NULL;
+}
+
+static uint64_t old_vdso(const struct process *p)
+{
+	for (size_t i = 0; i < p->nmappings; i++)
+		if (p->mappings[i].kind == MAPPING_VDSO)
+			return p->mappings[i].start;
+	return 0;
+}
+
+/* Outer ids of the new threads, in the order in which they were made. */
+static int adopt_threads(struct rebuild *b, struct err *err)
+{
+	for (size_t i = 1; i < b->proc.nthreads; i++) {
+		pid_t outer = b->tids[i];
+		int status, ret;
+
+		if (b->remote.ns_pid != b->remote.pid &&
+		    (outer = remote_outer_tid(&b->remote, b->tids[i], err)) < 0)
+			return outer;
+		if (waitpid(outer, &status, __WALL) != outer || !WIFSTOPPED(status))
+			return err_set(err, -ESRCH, "a new thread ended at once");
+		if ((ret = remote_add_thread(&b->remote, outer, b->tids[i], err)))
+			return ret;
+	}
+	return 0;
+}
+
+static int set_vector_registers(struct rebuild *b, size_t i, struct err *err)
+{
+	const struct thread *t = &b->proc.threads[i];
+	__cleanup_free uint8_t *x = io_alloc(1, t->xstate_len, err);
+	struct iovec v = {x, t->xstate_len};
+	int ret;
+
+	if (!x)
+		return err->error;
+	if ((ret = io_pread_all(image_fd(b->image), x, t->xstate_len, t->xstate_off)))
+		return err_sys(err, ret, "cannot read the vector registers from the image");
+	if (ptrace(PTRACE_SETREGSET, b->remote.threads[i].tid, (void *)NT_X86_XSTATE, &v))
+		return err_sys(err, -errno, "cannot set the vector registers of thread %d", t->tid);
+	return 0;
+}
+
+/*
+ * New ids: the C library keeps each thread's id in its control block, where the
+ * thread pointer points.  The places are glibc's (struct pthread, published to
+ * debuggers as _thread_db_pthread_tid) and musl's; one is taken only if every
+ * thread's old id stands there.
+ */
+static int correct_cached_ids(struct rebuild *b, struct err *err)
+{
+	static const uint64_t offsets[] = {0x2d0, 0x30};
+
+	for (size_t k = 0; k < ARRAY_SIZE(offsets); k++) {
+		bool all = true;
+
+		for (size_t i = 0; i < b->proc.nthreads && all; i++) {
+			const struct thread *t = &b->proc.threads[i];
+			int32_t tid;
+
+			all = t->regs.fs_base &&
+			      !remote_read(&b->remote, t->regs.fs_base + offsets[k], &tid, 4) &&
+			      tid == t->tid;
+		}
+		if (!all)
+			continue;
+		for (size_t i = 0; i < b->proc.nthreads; i++) {
+			int ret = remote_write(&b->remote,
+					       b->proc.threads[i].regs.fs_base + offsets[k],
+					       &b->tids[i], 4);
+
+			if (ret)
+				return err_sys(err, ret, "cannot correct a cached thread id");
+		}
+		return 0;
+	}
+	return 0;
+}
+
+struct verifier {
+	struct rebuild *b;
+	pthread_t thread;
+	bool started;
+	int ret;
+	struct err err;
+};
+
+static void *verify(void *arg)
+{
+	struct verifier *v = arg;
+
+	v->ret = image_verify_blocks(v->b->image, 0, image_blocks(v->b->image), &v->err);
+	return NULL;
+}
+
+static int join_verifier(struct verifier *v, struct err *err)
+{
+	if (v->started)
+		pthread_join(v->thread, NULL);
+	else
+		verify(v);
+	v->started = false;
+	if (v->ret)
+		*err = v->err;
+	return v->ret;
+}
+
+static int build(struct rebuild *b, pid_t pid, struct err *err)
+{
+	struct verifier v = {.b = b, .err = ERR_INIT};
+	__cleanup_buf struct buf text = {0};
+	struct proc_maps maps = {0};
+	const struct proc_map *vdso;
+	int ret;
+
+	v.started = !pthread_create(&v.thread, NULL, verify, &v);
+	ret = remote_adopt(&b->remote, pid, b->restore.new_pid, err);
+	if (!ret)
+		ret = read_maps(b, &text, &maps, err);
+	if (!ret)
+		ret = place(b, &maps, err);
+	if (!ret && !(vdso = find_vdso(&maps)))
+		ret = err_refuse(err, "the new process has no vdso");
+	if (!ret)
+		ret = remote_prepare_at(&b->remote, b->restore.scratch, b->proc.nthreads,
+					vdso->start, vdso->end - vdso->start, err);
+	if (!ret)
+		ret = first_program(b, err);
+	if (!ret)
+		ret = remote_run(&b->remote, &b->prog, err);
+	if (!ret) {
+		remote_vdso_moved(&b->remote, vdso->start, old_vdso(&b->proc));
+		take_tids(b);
+		ret = adopt_threads(b, err);
+	}
+	if (!ret)
+		ret = second_program(b, err);
+	if (!ret)
+		ret = remote_run(&b->remote, &b->prog, err);
+	if (!ret && !b->same_ids)
+		ret = correct_cached_ids(b, err);
+	for (size_t i = 0; !ret && i < b->proc.nthreads; i++)
+		ret = set_vector_registers(b, i, err);
+	struct err verdict = ERR_INIT;
+
+	if (join_verifier(&v, &verdict) && !ret) {
+		*err = verdict;
+		ret = err->error;
+	}
+	program_done(&b->prog);
+	proc_maps_done(&maps);
+	return ret;
+}
+
+int rebuild_run(struct rebuild *b, pid_t pid, struct err *err)
+{
+	int ret = build(b, pid, err);
+
+	if (ret) {
+		remote_exit(&b->remote, EXIT_AFTER_COMMIT);
+		return ret;
+	}
+	for (size_t i = 0; i < b->proc.nthreads; i++) {
+		struct user_regs_struct regs = b->proc.threads[i].regs;
+
+		arch_restart_regs(&regs);
+		remote_set_thread(&b->remote, i, &regs, b->proc.threads[i].sigmask);
+	}
+	remote_release(&b->remote);
+	return 0;
+}
+
+/* --- explain --- */
+
+int rebuild_explain(struct rebuild *b, struct err *err)
+{
+	__cleanup_buf struct buf text = {0};
+	struct proc_maps maps = {0};
+	int ret = io_read_file(AT_FDCWD, "/proc/self/maps", &text);
+
+	if (ret)
+		return err_sys(err, ret, "cannot read /proc/self/maps");
+	/* Our own address space stands for the new process's: the same kinds of
+	 * mappings, at other addresses. */
+	if ((ret = proc_parse_maps(text.p, &maps, err)))
+		return ret;
+	b->restore.new_pid = b->proc.pid;
+	for (size_t i = 0; i < b->proc.nthreads; i++)
+		b->tids[i] = b->proc.threads[i].tid;
+	if (!(ret = place(b, &maps, err)) && !(ret = first_program(b, err))) {
+		program_explain(&b->prog, stdout);
+		if (!(ret = second_program(b, err)))
+			program_explain(&b->prog, stdout);
+	}
+	program_done(&b->prog);
+	proc_maps_done(&maps);
+	return ret;
+}

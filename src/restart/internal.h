@@ -1,0 +1,36 @@
+/* Shared by the steps of a restart. */
+#ifndef GODWIT_RESTART_INTERNAL_H
+#define GODWIT_RESTART_INTERNAL_H
+
+#include "restart/restart.h"
+
+/* Everything of one restart.  Made before the fork: guardian and program have it. */
+struct rebuild {
+	const struct restart_options *o;
+	struct image *image;
+	struct process proc;
+	struct restore restore;
+	struct remote remote;
+	struct program prog;
+	pid_t *tids; /* of the new threads, as they see themselves */
+	bool same_ids;
+};
+
+/* build.c: in the guardian.  pid is the process, already past its exec and
+ * stopped there.  On failure the process has been ended with status 6. */
+int rebuild_run(struct rebuild *b, pid_t pid, struct err *err) __must_check;
+/* build.c: prints what rebuild_run would make the process do. */
+int rebuild_explain(struct rebuild *b, struct err *err) __must_check;
+
+/* ids.c: makes the child with the old ids and waits for it; see restart(). */
+int restart_same_ids(struct rebuild *b, int *ret_status, struct err *err) __must_check;
+/* ids.c: are threads or cached ids the reason to want the same ids? */
+bool restart_wants_same_ids(const struct rebuild *b);
+
+/* guard.c: forks the guardian of a process that is about to exec; returns when
+ * the guardian has seized the caller.  In the caller. */
+int guard_myself(struct rebuild *b, struct err *err) __must_check;
+/* guard.c: executes the program file, in whose place the program will stand. */
+int exec_program(struct rebuild *b, struct err *err) __must_check;
+
+#endif

@@ -1,0 +1,104 @@
+/* A restart up to the point of no return: see restart.h. */
+#include "restart/restart.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/io.h"
+#include "restart/internal.h"
+
+/* Everything that can be verified is verified here: nothing is touched. */
+static int check_all(struct rebuild *b, struct err *err)
+{
+	for (size_t i = 0; state_kinds[i]; i++) {
+		int ret;
+
+		if (state_kinds[i]->check &&
+		    (ret = state_kinds[i]->check(&b->restore, &b->proc, err)))
+			return ret;
+	}
+	return 0;
+}
+
+static int act_all(struct rebuild *b, struct err *err)
+{
+	for (size_t i = 0; state_kinds[i]; i++) {
+		int ret;
+
+		if (state_kinds[i]->act && (ret = state_kinds[i]->act(&b->restore, &b->proc, err)))
+			return ret;
+	}
+	return 0;
+}
+
+static int load(struct rebuild *b, struct err *err)
+{
+	int ret;
+
+	if ((ret = image_open(b->o->image, &b->image, err)) ||
+	    (ret = process_load(b->image, &b->proc, err)))
+		return ret;
+	/* A descriptor of its own for the new process, out of the way of 0-2. */
+	b->restore.image_fd = fcntl(image_fd(b->image), F_DUPFD_CLOEXEC, 3);
+	if (b->restore.image_fd < 0)
+		return err_sys(err, -errno, "cannot open '%s' again", b->o->image);
+	b->restore.image = b->image;
+	b->restore.proc = &b->proc;
+	b->tids = io_alloc(b->proc.nthreads, sizeof(*b->tids), err);
+	b->restore.new_tids = b->tids;
+	return b->tids ? 0 : err->error;
+}
+
+static int become(struct rebuild *b, struct err *err)
+{
+	sigset_t all;
+	int ret;
+
+	/* Signals that come from now on wait for the program. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	b->restore.new_pid = b->tids[0] = getpid();
+	if ((ret = guard_myself(b, err)) || (ret = act_all(b, err)))
+		return ret;
+	return exec_program(b, err);
+}
+
+static void forget(struct rebuild *b)
+{
+	process_done(&b->proc);
+	image_close(b->image);
+	io_close_fd(&b->restore.image_fd);
+	free(b->restore.file_matches);
+	free(b->tids);
+}
+
+int restart(const struct restart_options *o, void (*notice)(void *, const char *), void *arg,
+	    int *ret_status, struct err *err)
+{
+	struct rebuild b = {.o = o, .remote = {.pidfd = -1, .procfd = -1, .memfd = -1}};
+	int ret;
+
+	b.restore = (struct restore){
+		.files = o->files,
+		.ids = o->ids,
+		.explain = o->explain,
+		.image_fd = -1,
+		.notice = notice,
+		.notice_arg = arg,
+	};
+	(void)ret_status;
+	ret = load(&b, err);
+	if (!ret)
+		ret = check_all(&b, err);
+	if (!ret && o->explain)
+		ret = rebuild_explain(&b, err);
+	else if (!ret)
+		ret = become(&b, err);
+	forget(&b);
+	return ret;
+}

@@ -1,0 +1,538 @@
+/*
+ * Memory: mappings, which pages of them are stored, and the layout the kernel
+ * keeps (brk, arguments, environment, auxiliary vector).
+ *
+ * What is stored of a mapping:
+ *   private anonymous    pages that were ever written (not the zero page)
+ *   private of a file    pages the program changed, and apart from them
+ *                        ("clean") the file's own, so that the image is enough
+ *                        on a machine that lacks the file
+ *   shared anonymous     pages that exist
+ *   shared of a file     nothing: the file has it
+ *   vdso, vvar           nothing: the kernel gives its own
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "image/elfid.h"
+#include "proc/pagemap.h"
+#include "proc/status.h"
+#include "state/memory.h"
+#include "state/state.h"
+
+#define ADDRESS_MAX (1ULL << 56)
+
+/* --- capture: mappings --- */
+
+static bool starts(const char *s, const char *with)
+{
+	return !strncmp(s, with, strlen(with));
+}
+
+static int refuse_mapping(struct capture *c, const struct proc_map *m, const char *what,
+			  const char *hint, struct err *err)
+{
+	err_refuse(err, "cannot save '%s%s' (memory %#llx-%#llx of process %d): %s", m->name,
+		   m->deleted ? " (deleted)" : "", (unsigned long long)m->start,
+		   (unsigned long long)m->end, c->remote->pid, what);
+	return err_hint(err, "%s", hint);
+}
+
+/* Kind and flags of one line of the maps, or a refusal. */
+static int classify(struct capture *c, const struct proc_map *m, struct mapping *ret,
+		    struct err *err)
+{
+	if (!strcmp(m->name, "[vdso]")) {
+		ret->kind = MAPPING_VDSO;
+	} else if (starts(m->name, "[vvar")) {
+		ret->kind = MAPPING_VVAR;
+	} else if (starts(m->name, "/SYSV") && m->deleted) {
+		return refuse_mapping(c, m, "System V shared memory",
+				      "use mmap instead of shmat, or detach it first", err);
+	} else if (starts(m->name, "/memfd:") && m->shared) {
+		return refuse_mapping(c, m, "memory of a memfd",
+				      "not supported yet: unmap it first", err);
+	} else if (starts(m->name, "anon_inode:") || starts(m->name, "[uprobes]") ||
+		   starts(m->name, "/[aio]")) {
+		return refuse_mapping(c, m, "memory of a kernel object", "close the object first",
+				      err);
+	} else if (starts(m->name, "/dev/") && !starts(m->name, "/dev/shm/") &&
+		   strcmp(m->name, "/dev/zero")) {
+		return refuse_mapping(c, m, "memory of a device",
+				      "let the program close the device first", err);
+	} else if (starts(m->name, "/anon_hugepage")) {
+		return refuse_mapping(c, m, "huge pages of hugetlbfs",
+				      "not supported yet: use transparent huge pages (madvise)",
+				      err);
+	} else if (m->shared && !strcmp(m->name, "/dev/zero")) {
+		ret->kind = MAPPING_SHMEM;
+		ret->object = m->ino;
+	} else if (m->shared && m->ino) {
+		ret->kind = MAPPING_SHARED;
+		if (m->deleted)
+			return refuse_mapping(c, m, "a shared mapping of a deleted file",
+					      "the file must have a name, or map it privately",
+					      err);
+	} else if (m->ino) {
+		ret->kind = MAPPING_FILE;
+		if (m->deleted)
+			ret->flags |= MAPPING_DELETED;
+	} else {
+		ret->kind = MAPPING_ANON;
+		if (!strcmp(m->name, "[stack]"))
+			ret->flags |= MAPPING_STACK | MAPPING_GROWSDOWN;
+		if (!strcmp(m->name, "[heap]"))
+			ret->flags |= MAPPING_HEAP;
+	}
+	return 0;
+}
+
+/* Index + 1 of the file in the model; it is looked at once.  A file that cannot be
+ * reached by its name counts as deleted: its pages come from the memory. */
+static int intern_file(struct process *p, const struct proc_map *m, uint32_t *ret,
+		       bool *ret_reachable, struct err *err)
+{
+	struct mapped_file *f;
+	__cleanup_fd int fd = -1;
+	struct stat st;
+	void *v;
+
+	*ret_reachable = true;
+	for (size_t i = p->nmapped_files; i-- > 0;)
+		if (p->mapped_files[i].ino == m->ino && !strcmp(p->mapped_files[i].path, m->name)) {
+			*ret = (uint32_t)i + 1;
+			return 0;
+		}
+	fd = open(m->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	/* Not by device number: btrfs and overlayfs show another in maps than in stat. */
+	if (fd < 0 || fstat(fd, &st) || st.st_ino != m->ino) {
+		*ret_reachable = false;
+		*ret = 0;
+		return 0;
+	}
+	v = io_grow(p->mapped_files, &p->mapped_files_cap, p->nmapped_files + 1,
+		    sizeof(*p->mapped_files), err);
+	if (!v)
+		return err->error;
+	p->mapped_files = v;
+	f = &p->mapped_files[p->nmapped_files++];
+	*f = (struct mapped_file){
+		.path = strdup(m->name),
+		.dev = st.st_dev,
+		.ino = st.st_ino,
+		.size = (uint64_t)st.st_size,
+		.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+	};
+	if (elf_build_id(fd, f->build_id, &f->build_id_len))
+		f->build_id_len = 0;
+	*ret = (uint32_t)p->nmapped_files;
+	return f->path ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
+static int add_mapping(struct capture *c, struct process *p, const struct proc_map *m,
+		       struct err *err)
+{
+	struct mapping n = {
+		.start = m->start,
+		.end = m->end,
+		.offset = m->offset,
+		.prot = m->prot,
+	};
+	bool reachable;
+	void *v;
+	int ret = classify(c, m, &n, err);
+
+	if (ret)
+		return ret;
+	if (n.kind == MAPPING_FILE || n.kind == MAPPING_SHARED) {
+		if (!(n.flags & MAPPING_DELETED)) {
+			if ((ret = intern_file(p, m, &n.file, &reachable, err)))
+				return ret;
+			if (!reachable && n.kind == MAPPING_SHARED)
+				return refuse_mapping(
+					c, m,
+					"a shared mapping of a file that has this name no more",
+					"the file must be reachable by its name", err);
+			if (!reachable)
+				n.flags |= MAPPING_DELETED;
+		}
+	}
+	v = io_grow(p->mappings, &p->mappings_cap, p->nmappings + 1, sizeof(n), err);
+	if (!v)
+		return err->error;
+	p->mappings = v;
+	if (*m->name && !(n.name = strdup(m->name)))
+		return err_set(err, -ENOMEM, "out of memory");
+	p->mappings[p->nmappings++] = n;
+	return 0;
+}
+
+/* --- capture: runs --- */
+
+struct run_walk {
+	struct process *p;
+	uint32_t mapping;
+	struct err *err;
+};
+
+static int add_run(struct run_walk *w, uint64_t start, uint64_t end, uint32_t flags)
+{
+	struct process *p = w->p;
+	void *v = io_grow(p->runs, &p->runs_cap, p->nruns + 1, sizeof(*p->runs), w->err);
+
+	if (!v)
+		return w->err->error;
+	p->runs = v;
+	p->runs[p->nruns++] = (struct run){start, end - start, w->mapping, flags};
+	p->mappings[w->mapping].stored += end - start;
+	return 0;
+}
+
+static int dirty_run(void *arg, uint64_t start, uint64_t end)
+{
+	struct run_walk *w = arg;
+
+	return add_run(w, start, end, 0);
+}
+
+/* How far the file reaches into the mapping: accesses beyond give SIGBUS. */
+static uint64_t file_end(const struct process *p, const struct mapping *m)
+{
+	uint64_t len = m->end - m->start, size;
+
+	if (!m->file)
+		return m->end;
+	size = ALIGN_UP(p->mapped_files[m->file - 1].size, PAGE_SIZE_4K);
+	if (size <= m->offset)
+		return m->start;
+	return size - m->offset < len ? m->start + size - m->offset : m->end;
+}
+
+static bool swap_in_use(void)
+{
+	__cleanup_buf struct buf b = {0};
+	const char *p;
+
+	/* One line of heading, then a line for each swap device. */
+	return !io_read_file(-1, "/proc/swaps", &b) && (p = strchr(b.p, '\n')) && p[1];
+}
+
+/*
+ * Pages of a shared object need not be in this process's page tables: mincore(2),
+ * asked by the program itself, sees the object.  It does not see what is
+ * swapped out: where there is swap, the whole mapping is stored.
+ */
+static int find_shmem(struct capture *c, struct run_walk *w, const struct mapping *m)
+{
+	__cleanup_free uint8_t *vec = NULL;
+	uint64_t chunk = (REMOTE_DATA_LEN / 2) * PAGE_SIZE_4K, begin = 0, end = 0;
+
+	if (swap_in_use())
+		return add_run(w, m->start, m->end, 0);
+	if (!(vec = io_alloc(1, REMOTE_DATA_LEN / 2, w->err)))
+		return w->err->error;
+	for (uint64_t at = m->start; at < m->end; at += chunk) {
+		uint64_t len = m->end - at < chunk ? m->end - at : chunk, out;
+		struct program prog;
+		int ret;
+
+		program_init(&prog, c->remote->data, REMOTE_DATA_LEN, REMOTE_CALL_CAP, w->err);
+		program_reserve(&prog, REMOTE_DATA_LEN / 2 + 64);
+		out = program_data(&prog, NULL, REMOTE_DATA_LEN / 2);
+		program_call(&prog, "look for shared pages", SYS_mincore, at, len, out, 0, 0, 0);
+		ret = remote_run(c->remote, &prog, w->err);
+		program_done(&prog);
+		if (!ret && (ret = remote_read(c->remote, out, vec, len / PAGE_SIZE_4K)))
+			err_sys(w->err, ret, "cannot read what mincore says");
+		if (ret)
+			return ret;
+		for (uint64_t i = 0; i < len / PAGE_SIZE_4K; i++) {
+			uint64_t page = at + i * PAGE_SIZE_4K;
+
+			if (!(vec[i] & 1))
+				continue;
+			if (page != end && end && (ret = add_run(w, begin, end, 0)))
+				return ret;
+			if (page != end)
+				begin = page;
+			end = page + PAGE_SIZE_4K;
+		}
+	}
+	return end ? add_run(w, begin, end, 0) : 0;
+}
+
+static int find_dirty(struct capture *c, struct process *p, int pagemap, size_t i, struct err *err)
+{
+	struct mapping *m = &p->mappings[i];
+	struct run_walk w = {.p = p, .mapping = (uint32_t)i, .err = err};
+
+	if (m->kind == MAPPING_SHMEM)
+		return find_shmem(c, &w, m);
+	/* The vdso is stored for debuggers alone: backtraces pass through it. */
+	if ((m->flags & MAPPING_DELETED) || m->kind == MAPPING_VDSO)
+		return add_run(&w, m->start, m->end, 0);
+	if (m->kind == MAPPING_ANON || m->kind == MAPPING_FILE)
+		return pagemap_walk(pagemap, m->start, m->end, PAGEMAP_ANON, dirty_run, &w, err);
+	return 0;
+}
+
+/* The rest of a private file mapping, up to the end of the file. */
+static int find_clean(struct process *p, size_t i, size_t first_run, size_t end_run,
+		      struct err *err)
+{
+	struct mapping *m = &p->mappings[i];
+	struct run_walk w = {.p = p, .mapping = (uint32_t)i, .err = err};
+	uint64_t at = m->start, end = file_end(p, m);
+	int ret;
+
+	if (m->kind != MAPPING_FILE || (m->flags & MAPPING_DELETED) ||
+	    p->mapped_files[m->file - 1].size > MEMORY_CLEAN_LIMIT)
+		return 0;
+	for (size_t k = first_run; k < end_run; k++) {
+		if (p->runs[k].start > at && at < end &&
+		    (ret = add_run(&w, at, p->runs[k].start < end ? p->runs[k].start : end,
+				   RUN_CLEAN)))
+			return ret;
+		at = p->runs[k].start + p->runs[k].len;
+	}
+	return at < end ? add_run(&w, at, end, RUN_CLEAN) : 0;
+}
+
+/* Dirty runs of all mappings first, then the clean ones: the clean part is
+ * copied after the program has been let go. */
+static int find_runs(struct capture *c, struct process *p, struct err *err)
+{
+	__cleanup_fd int pagemap = openat(c->remote->procfd, "pagemap", O_RDONLY | O_CLOEXEC);
+	__cleanup_free size_t *first = io_alloc(p->nmappings + 1, sizeof(*first), err);
+	int ret;
+
+	if (!first)
+		return err->error;
+	if (pagemap < 0)
+		return err_sys(err, -errno, "cannot open /proc/%d/pagemap", c->remote->pid);
+	for (size_t i = 0; i < p->nmappings; i++) {
+		first[i] = p->nruns;
+		if ((ret = find_dirty(c, p, pagemap, i, err)))
+			return ret;
+	}
+	first[p->nmappings] = p->nruns;
+	for (size_t i = 0; i < p->nmappings; i++)
+		if ((ret = find_clean(p, i, first[i], first[i + 1], err)))
+			return ret;
+	return 0;
+}
+
+/* --- capture: layout --- */
+
+static int capture_layout(struct capture *c, struct process *p, struct err *err)
+{
+	__cleanup_buf struct buf b = {0};
+	struct mm_layout *mm = &p->mm;
+	struct proc_stat st;
+	struct program prog;
+	int ret;
+
+	if ((ret = state_read_proc(c, "stat", &b, err)) || (ret = proc_parse_stat(b.p, &st, err)))
+		return ret;
+	mm->start_code = st.start_code;
+	mm->end_code = st.end_code;
+	mm->start_data = st.start_data;
+	mm->end_data = st.end_data;
+	mm->start_brk = st.start_brk;
+	mm->start_stack = st.start_stack;
+	mm->arg_start = st.arg_start;
+	mm->arg_end = st.arg_end;
+	mm->env_start = st.env_start;
+	mm->env_end = st.env_end;
+	b.len = 0;
+	if ((ret = state_read_proc(c, "auxv", &b, err)))
+		return ret;
+	mm->auxv = b.p;
+	mm->auxv_len = b.len;
+	b = (struct buf){0};
+	program_init(&prog, c->remote->data, REMOTE_DATA_LEN, REMOTE_CALL_CAP, err);
+	program_call(&prog, "read the end of the heap", SYS_brk, 0, 0, 0, 0, 0, 0);
+	ret = remote_run(c->remote, &prog, err);
+	if (!ret)
+		mm->brk = (uint64_t)prog.batches[0].calls[0].ret;
+	program_done(&prog);
+	return ret;
+}
+
+static int capture(struct capture *c, struct process *p, struct err *err)
+{
+	for (size_t i = 0; i < c->maps->n; i++) {
+		int ret;
+
+		if (!strcmp(c->maps->v[i].name, "[vsyscall]"))
+			continue;
+		if ((ret = add_mapping(c, p, &c->maps->v[i], err)))
+			return ret;
+	}
+	return capture_layout(c, p, err);
+}
+
+/* --- image --- */
+
+static void codec_mapping(struct codec *c, struct mapping *m)
+{
+	codec_u64(c, &m->start);
+	codec_u64(c, &m->end);
+	codec_u64(c, &m->offset);
+	codec_u32(c, &m->prot);
+	codec_u32(c, &m->kind);
+	codec_u32(c, &m->flags);
+	codec_u32(c, &m->file);
+	codec_u64(c, &m->object);
+	codec_u64(c, &m->stored);
+	codec_str(c, &m->name);
+}
+
+static void codec(struct codec *c, struct process *p)
+{
+	struct mm_layout *mm = &p->mm;
+	uint64_t *fields[] = {&mm->start_code, &mm->end_code,  &mm->start_data,  &mm->end_data,
+			      &mm->start_brk,  &mm->brk,       &mm->start_stack, &mm->arg_start,
+			      &mm->arg_end,    &mm->env_start, &mm->env_end};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		codec_u64(c, fields[i]);
+	codec_blob(c, &mm->auxv, &mm->auxv_len);
+	codec_array(c, &p->mapped_files, &p->nmapped_files, sizeof(*p->mapped_files), 60, 1u << 20);
+	for (size_t i = 0; i < p->nmapped_files; i++)
+		codec_mapped_file(c, &p->mapped_files[i]);
+	codec_array(c, &p->mappings, &p->nmappings, sizeof(*p->mappings), 60, 1u << 24);
+	for (size_t i = 0; i < p->nmappings; i++)
+		codec_mapping(c, &p->mappings[i]);
+}
+
+static void codec_runs(struct codec *c, struct process *p)
+{
+	codec_array(c, &p->runs, &p->nruns, sizeof(*p->runs), 24, 1u << 30);
+	for (size_t i = 0; i < p->nruns; i++) {
+		codec_u64(c, &p->runs[i].start);
+		codec_u64(c, &p->runs[i].len);
+		codec_u32(c, &p->runs[i].mapping);
+		codec_u32(c, &p->runs[i].flags);
+	}
+}
+
+static int validate(const struct process *p, struct err *err)
+{
+	uint64_t at = 0;
+
+	for (size_t i = 0; i < p->nmappings; i++) {
+		const struct mapping *m = &p->mappings[i];
+		bool of_file = (m->kind == MAPPING_FILE && !(m->flags & MAPPING_DELETED)) ||
+			       m->kind == MAPPING_SHARED;
+
+		if (m->start % PAGE_SIZE_4K || m->end % PAGE_SIZE_4K || m->start >= m->end ||
+		    m->start < at || m->end > ADDRESS_MAX || m->offset % PAGE_SIZE_4K ||
+		    m->offset + (m->end - m->start) < m->offset)
+			return err_image(err, "mapping %zu (%#llx-%#llx) is impossible", i,
+					 (unsigned long long)m->start, (unsigned long long)m->end);
+		if (m->kind < MAPPING_ANON || m->kind > MAPPING_VVAR || m->prot > 7 ||
+		    m->file > p->nmapped_files || (of_file && !m->file))
+			return err_image(err, "mapping %zu is of an unknown kind", i);
+		at = m->end;
+	}
+	for (size_t i = 0; i < p->nmapped_files; i++)
+		if (!p->mapped_files[i].path)
+			return err_image(err, "mapped file %zu has no name", i);
+	if (p->mm.auxv_len > 1024)
+		return err_image(err, "the auxiliary vector is too long");
+	return 0;
+}
+
+static int validate_runs(const struct process *p, struct err *err)
+{
+	bool clean = false;
+	uint64_t at = 0;
+
+	for (size_t i = 0; i < p->nruns; i++) {
+		const struct run *r = &p->runs[i];
+		const struct mapping *m =
+			r->mapping < p->nmappings ? &p->mappings[r->mapping] : NULL;
+
+		if ((r->flags & RUN_CLEAN) && !clean) {
+			clean = true; /* the second part begins, from the lowest address again */
+			at = 0;
+		}
+		if (!m || !r->len || r->start % PAGE_SIZE_4K || r->len % PAGE_SIZE_4K ||
+		    r->start < at || r->start < m->start || r->len > m->end - m->start ||
+		    r->start > m->end - r->len || clean != !!(r->flags & RUN_CLEAN) ||
+		    (r->flags & ~(uint32_t)RUN_CLEAN) || m->kind == MAPPING_VVAR || m->kind == MAPPING_SHARED)
+			return err_image(err, "stored range %zu (%#llx) is impossible", i,
+					 (unsigned long long)r->start);
+		at = r->start + r->len;
+	}
+	return 0;
+}
+
+uint64_t memory_stored_bytes(const struct process *p)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < p->nruns; i++)
+		n += p->runs[i].len;
+	return n;
+}
+
+uint64_t memory_dirty_bytes(const struct process *p)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < p->nruns && !(p->runs[i].flags & RUN_CLEAN); i++)
+		n += p->runs[i].len;
+	return n;
+}
+
+static void done(struct process *p)
+{
+	for (size_t i = 0; p->mappings && i < p->nmappings; i++)
+		free(p->mappings[i].name);
+	for (size_t i = 0; p->mapped_files && i < p->nmapped_files; i++)
+		free(p->mapped_files[i].path);
+	free(p->mappings);
+	free(p->mapped_files);
+	free(p->mm.auxv);
+}
+
+static void done_runs(struct process *p)
+{
+	free(p->runs);
+}
+
+static int capture_runs(struct capture *c, struct process *p, struct err *err)
+{
+	return find_runs(c, p, err);
+}
+
+const struct state_ops state_memory = {
+	.name = "the mappings",
+	.note = NOTE_MAPPINGS,
+	.capture = capture,
+	.codec = codec,
+	.validate = validate,
+	.check = memory_check,
+	.restore = memory_restore,
+	.done = done,
+};
+
+const struct state_ops state_runs = {
+	.name = "the stored ranges",
+	.note = NOTE_RUNS,
+	.capture = capture_runs,
+	.codec = codec_runs,
+	.validate = validate_runs,
+	.done = done_runs,
+};

@@ -1,0 +1,168 @@
+/* Working directory, umask, personality, resource limits, no_new_privs. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "base/io.h"
+#include "proc/status.h"
+#include "state/state.h"
+
+static const char *const limit_names[16] = {
+	"RLIMIT_CPU",      "RLIMIT_FSIZE", "RLIMIT_DATA",   "RLIMIT_STACK",
+	"RLIMIT_CORE",     "RLIMIT_RSS",   "RLIMIT_NPROC",  "RLIMIT_NOFILE",
+	"RLIMIT_MEMLOCK",  "RLIMIT_AS",    "RLIMIT_LOCKS",  "RLIMIT_SIGPENDING",
+	"RLIMIT_MSGQUEUE", "RLIMIT_NICE",  "RLIMIT_RTPRIO", "RLIMIT_RTTIME",
+};
+
+static int read_link(struct capture *c, const char *name, char **ret, struct err *err)
+{
+	static const char gone[] = " (deleted)";
+	char path[PATH_MAX];
+	int e = io_readlink(c->remote->procfd, name, path, sizeof(path));
+	size_t n;
+
+	if (e)
+		return err_sys(err, e, "cannot read /proc/%d/%s", c->remote->pid, name);
+	n = strlen(path);
+	if (n > sizeof(gone) && !strcmp(path + n - sizeof(gone) + 1, gone)) {
+		err_refuse(err, "the %s of process %d has been deleted: '%s'",
+			   strcmp(name, "cwd") ? "root directory" : "working directory",
+			   c->remote->pid, path);
+		return err_hint(err,
+				"make the directory again, or let the program change to another");
+	}
+	*ret = strdup(path);
+	return *ret ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
+/* What only the process itself may ask. */
+static int ask(struct capture *c, struct process *p, struct err *err)
+{
+	struct program prog;
+	struct call *calls;
+	uint64_t out;
+	int ret;
+
+	program_init(&prog, c->remote->data, REMOTE_DATA_LEN, REMOTE_CALL_CAP, err);
+	program_reserve(&prog, sizeof(p->rlimits) + 64);
+	out = program_data(&prog, NULL, sizeof(p->rlimits));
+	for (unsigned i = 0; i < 16; i++)
+		program_call(&prog, "read resource limits", SYS_prlimit64, 0, i, 0,
+			     out + i * sizeof(p->rlimits[0]), 0, 0);
+	program_call(&prog, "read the personality", SYS_personality, 0xffffffff, 0, 0, 0, 0, 0);
+	program_call(&prog, "read the dumpable flag", SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0, 0);
+	ret = remote_run(c->remote, &prog, err);
+	if (!ret && (ret = remote_read(c->remote, out, p->rlimits, sizeof(p->rlimits))))
+		err_sys(err, ret, "cannot read the resource limits");
+	if (!ret) {
+		calls = prog.batches[0].calls;
+		p->personality = (uint32_t)calls[16].ret;
+		p->dumpable = (uint32_t)calls[17].ret;
+	}
+	program_done(&prog);
+	return ret;
+}
+
+static int capture(struct capture *c, struct process *p, struct err *err)
+{
+	__cleanup_buf struct buf b = {0};
+	struct proc_status st;
+	int ret;
+
+	if ((ret = read_link(c, "cwd", &p->cwd, err)) ||
+	    (ret = read_link(c, "root", &p->root, err)) ||
+	    (ret = state_read_proc(c, "status", &b, err)) ||
+	    (ret = proc_parse_status(b.p, &st, err)))
+		return ret;
+	p->umask = st.umask;
+	p->no_new_privs = st.no_new_privs;
+	return ask(c, p, err);
+}
+
+static void codec(struct codec *c, struct process *p)
+{
+	codec_str(c, &p->cwd);
+	codec_str(c, &p->root);
+	codec_u32(c, &p->umask);
+	codec_u32(c, &p->personality);
+	codec_u32(c, &p->no_new_privs);
+	codec_u32(c, &p->dumpable);
+	for (int i = 0; i < 16; i++) {
+		codec_u64(c, &p->rlimits[i].cur);
+		codec_u64(c, &p->rlimits[i].max);
+	}
+}
+
+static int validate(const struct process *p, struct err *err)
+{
+	if (!p->cwd || !p->root)
+		return err_image(err, "the note on the surroundings is incomplete");
+	return 0;
+}
+
+static int check(struct restore *r, const struct process *p, struct err *err)
+{
+	struct stat st;
+
+	(void)r;
+	if (stat(p->cwd, &st) || !S_ISDIR(st.st_mode)) {
+		err_set(err, -ENOENT, "its working directory '%s' is not there", p->cwd);
+		return err_hint(err, "make it: mkdir -p '%s'", p->cwd);
+	}
+	return 0;
+}
+
+static int restore(struct restore *r, const struct process *p, struct err *err)
+{
+	struct program *g = r->prog;
+
+	(void)err;
+	program_reserve(g, strlen(p->cwd) + 32);
+	uint64_t cwd = program_str(g, p->cwd);
+
+	program_call(g, "working directory", SYS_chdir, cwd, 0, 0, 0, 0, 0);
+	program_call(g, "umask", SYS_umask, p->umask, 0, 0, 0, 0, 0);
+	program_call(g, "personality", SYS_personality, p->personality, 0, 0, 0, 0, 0);
+	if (p->no_new_privs)
+		program_call(g, "no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0);
+	for (unsigned i = 0; i < 16; i++) {
+		struct rlimit here;
+		struct rlimit_state want = p->rlimits[i];
+
+		/* A hard limit can be raised only with privilege. */
+		if (!getrlimit((__rlimit_resource_t)i, &here) && want.max > here.rlim_max) {
+			restore_notice(r, "%s: the hard limit here is lower than the program's",
+				       limit_names[i]);
+			want.max = here.rlim_max;
+			if (want.cur > want.max)
+				want.cur = want.max;
+		}
+		program_reserve(g, sizeof(want) + 16);
+		uint64_t a = program_data(g, &want, sizeof(want));
+
+		program_call(g, limit_names[i], SYS_prlimit64, 0, i, a, 0, 0, 0);
+	}
+	return 0;
+}
+
+static void done(struct process *p)
+{
+	free(p->cwd);
+	free(p->root);
+}
+
+const struct state_ops state_surroundings = {
+	.name = "the surroundings",
+	.note = NOTE_SURROUNDINGS,
+	.capture = capture,
+	.codec = codec,
+	.validate = validate,
+	.check = check,
+	.restore = restore,
+	.done = done,
+};

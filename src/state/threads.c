@@ -1,0 +1,258 @@
+/*
+ * Threads: registers, signal mask, pending signals, alternate stack, names, and
+ * the addresses the kernel was told (robust list, rseq, tid).  The vector
+ * registers (11 KiB a thread on some CPUs) are streamed by checkpoint/ and
+ * restart/; they are never all in memory.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "state/state.h"
+
+#ifndef PTRACE_GET_RSEQ_CONFIGURATION
+#define PTRACE_GET_RSEQ_CONFIGURATION 0x420f
+struct __ptrace_rseq_configuration {
+	uint64_t rseq_abi_pointer;
+	uint32_t rseq_abi_size, signature, flags, pad;
+};
+#endif
+
+/* Where remote_run_each puts the answers, in the thread's own data area. */
+struct answers {
+	struct {
+		uint64_t sp;
+		uint32_t flags, pad;
+		uint64_t size;
+	} altstack;
+	uint64_t tid_address;
+	char comm[16];
+};
+
+static int take_answers(void *arg, size_t i, const struct wire_call *calls, const void *data,
+			struct err *err)
+{
+	struct thread *t = &((struct process *)arg)->threads[i];
+	const struct answers *a = data;
+
+	if (calls[0].ret || calls[2].ret)
+		return err_set(err, -EPROTO, "thread %d does not answer", t->tid);
+	if (calls[1].ret) {
+		err_refuse(err,
+			   "this kernel does not tell where thread %d clears its id "
+			   "(PR_GET_TID_ADDRESS)",
+			   t->tid);
+		return err_hint(err, "the kernel needs CONFIG_CHECKPOINT_RESTORE");
+	}
+	t->altstack_sp = a->altstack.sp;
+	t->altstack_size = a->altstack.size;
+	t->altstack_flags = a->altstack.flags & ~(uint32_t)SS_ONSTACK;
+	t->tid_address = a->tid_address;
+	memcpy(t->comm, a->comm, sizeof(t->comm));
+	t->comm[sizeof(t->comm) - 1] = '\0';
+	return 0;
+}
+
+static int ask_threads(struct capture *c, struct process *p, struct err *err)
+{
+	const struct call calls[] = {
+		{.nr = SYS_sigaltstack,
+		 .arg = {0, offsetof(struct answers, altstack)},
+		 .pointers = 2},
+		{.nr = SYS_prctl,
+		 .arg = {PR_GET_TID_ADDRESS, offsetof(struct answers, tid_address)},
+		 .pointers = 2},
+		{.nr = SYS_prctl,
+		 .arg = {PR_GET_NAME, offsetof(struct answers, comm)},
+		 .pointers = 2},
+	};
+
+	return remote_run_each(c->remote, calls, ARRAY_SIZE(calls), sizeof(struct answers),
+			       take_answers, p, err);
+}
+
+/*
+ * A thread stopped inside a restartable sequence: were its registers lent and
+ * given back, the kernel would not see that it had been interrupted.  So it is
+ * sent to the abort handler now, as the kernel does (kernel/rseq.c,
+ * rseq_ip_fixup).
+ */
+static int leave_rseq(struct capture *c, struct tracee *t, struct thread *th, struct err *err)
+{
+	struct {
+		uint32_t cpu_id_start, cpu_id;
+		uint64_t cs;
+	} area;
+	struct {
+		uint32_t version, flags;
+		uint64_t start_ip, post_commit_offset, abort_ip;
+	} cs;
+
+	if (remote_read(c->remote, th->rseq_addr, &area, sizeof(area)) || !area.cs ||
+	    remote_read(c->remote, area.cs, &cs, sizeof(cs)) ||
+	    t->regs.rip - cs.start_ip >= cs.post_commit_offset)
+		return 0;
+	t->regs.rip = cs.abort_ip;
+	if (ptrace(PTRACE_SETREGS, t->tid, 0, &t->regs))
+		return err_sys(err, -errno, "cannot write the registers of thread %d", t->tid);
+	area.cs = 0;
+	if (remote_write(c->remote, th->rseq_addr + 8, &area.cs, 8))
+		return err_set(err, -EFAULT, "cannot write the rseq area of thread %d", t->tid);
+	return 0;
+}
+
+static int read_rseq(struct capture *c, struct tracee *t, struct thread *th, struct err *err)
+{
+	struct __ptrace_rseq_configuration conf;
+
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, t->tid, sizeof(conf), &conf) < 0) {
+		if (errno == EIO || errno == EINVAL)
+			return 0; /* no rseq in this kernel */
+		return err_sys(err, -errno, "cannot read the rseq area of thread %d", t->tid);
+	}
+	th->rseq_addr = conf.rseq_abi_pointer;
+	th->rseq_len = conf.rseq_abi_size;
+	th->rseq_sig = conf.signature;
+	th->rseq_flags = conf.flags;
+	return th->rseq_addr ? leave_rseq(c, t, th, err) : 0;
+}
+
+static int read_one(struct capture *c, struct tracee *t, struct thread *th, struct err *err)
+{
+	size_t len = 0;
+	int ret;
+
+	th->tid = t->ns_tid;
+	if ((ret = read_rseq(c, t, th, err)))
+		return ret;
+	th->regs = t->regs;
+	th->sigmask = t->sigmask;
+	if (syscall(SYS_get_robust_list, t->tid, &th->robust_list, &len))
+		return err_sys(err, -errno, "cannot read the robust list of thread %d", t->tid);
+	th->robust_len = len;
+	return state_peek_pending(t->tid, false, &th->pending, &th->npending, err);
+}
+
+int threads_read_registers(struct capture *c, struct process *p, struct err *err)
+{
+	p->threads = io_alloc(c->remote->n, sizeof(*p->threads), err);
+	if (!p->threads)
+		return err->error;
+	p->nthreads = c->remote->n;
+	for (size_t i = 0; i < p->nthreads; i++) {
+		int ret = read_one(c, &c->remote->threads[i], &p->threads[i], err);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+void thread_codec(struct codec *c, struct thread *t)
+{
+	codec_i32(c, &t->tid);
+	codec_bytes(c, t->comm, sizeof(t->comm));
+	codec_bytes(c, &t->regs, sizeof(t->regs));
+	codec_u64(c, &t->sigmask);
+	codec_u64(c, &t->altstack_sp);
+	codec_u64(c, &t->altstack_size);
+	codec_u32(c, &t->altstack_flags);
+	codec_u64(c, &t->robust_list);
+	codec_u64(c, &t->robust_len);
+	codec_u64(c, &t->tid_address);
+	codec_u64(c, &t->rseq_addr);
+	codec_u32(c, &t->rseq_len);
+	codec_u32(c, &t->rseq_sig);
+	codec_u32(c, &t->rseq_flags);
+	codec_pending(c, &t->pending, &t->npending);
+}
+
+static int validate(const struct process *p, struct err *err)
+{
+	for (size_t i = 0; i < p->nthreads; i++) {
+		const struct thread *t = &p->threads[i];
+
+		if (t->tid <= 0 || t->comm[sizeof(t->comm) - 1])
+			return err_image(err, "the note on thread %zu is malformed", i + 1);
+		if (t->xstate_len != p->system.xstate_size)
+			return err_image(err, "thread %d has %u bytes of vector registers, not %u",
+					 t->tid, t->xstate_len, p->system.xstate_size);
+		for (size_t k = 0; k < t->npending; k++) {
+			const siginfo_t *si = (const void *)t->pending[k].info;
+
+			if (si->si_signo < 1 || si->si_signo > 64)
+				return err_image(err, "a pending signal of thread %d has number %d",
+						 t->tid, si->si_signo);
+		}
+	}
+	if (p->threads[0].tid != p->pid)
+		return err_image(err, "the first thread is %d, not the leader %d",
+				 p->threads[0].tid, p->pid);
+	return 0;
+}
+
+/* Run by each thread itself; restart/ has made them all. */
+static int restore(struct restore *r, const struct process *p, struct err *err)
+{
+	struct program *g = r->prog;
+
+	(void)err;
+	for (size_t i = 0; i < p->nthreads; i++) {
+		const struct thread *t = &p->threads[i];
+		struct {
+			uint64_t sp;
+			uint32_t flags, pad;
+			uint64_t size;
+		} ss = {t->altstack_sp, t->altstack_flags, 0, t->altstack_size};
+
+		program_thread(g, (uint32_t)i);
+		program_call(g, "address to clear at exit", SYS_set_tid_address, t->tid_address, 0,
+			     0, 0, 0, 0);
+		if (t->robust_list)
+			program_call(g, "robust mutex list", SYS_set_robust_list, t->robust_list,
+				     t->robust_len, 0, 0, 0, 0);
+		if (t->rseq_addr)
+			program_call(g, "restartable sequences", 334, t->rseq_addr, t->rseq_len,
+				     t->rseq_flags, t->rseq_sig, 0, 0);
+		program_reserve(g, sizeof(ss) + sizeof(t->comm) + 48);
+		uint64_t a = program_data(g, &ss, sizeof(ss));
+		uint64_t name = program_data(g, t->comm, sizeof(t->comm));
+
+		program_call(g, "alternate signal stack", SYS_sigaltstack, a, 0, 0, 0, 0, 0);
+		program_call(g, "thread name", SYS_prctl, PR_SET_NAME, name, 0, 0, 0, 0);
+		for (size_t k = 0; k < t->npending; k++) {
+			const siginfo_t *si = (const void *)t->pending[k].info;
+
+			program_reserve(g, sizeof(t->pending[k]) + 16);
+			uint64_t info = program_data(g, &t->pending[k], sizeof(t->pending[k]));
+
+			program_call(g, "pending signal of the thread", SYS_rt_tgsigqueueinfo,
+				     (uint64_t)r->new_pid, (uint64_t)r->new_tids[i],
+				     (uint64_t)si->si_signo, info, 0, 0);
+		}
+	}
+	program_thread(g, 0);
+	return 0;
+}
+
+static void done(struct process *p)
+{
+	for (size_t i = 0; p->threads && i < p->nthreads; i++)
+		free(p->threads[i].pending);
+	free(p->threads);
+}
+
+const struct state_ops state_threads = {
+	.name = "threads",
+	.note = NOTE_THREAD,
+	.capture = ask_threads,
+	.validate = validate,
+	.restore = restore,
+	.done = done,
+};
