@@ -74,7 +74,7 @@ SUBJECT_CFLAGS := -std=gnu11 -O1 -g $(WARN) $(if $(WERROR),-Werror) -D_GNU_SOURC
 SUBJECT_CXXFLAGS := -std=c++17 -O1 -g -Wall -Wextra $(if $(WERROR),-Werror) -pthread
 built = $(patsubst tests/subjects/%,$(B)/subjects/%$(1),$(basename $(2)))
 heads_with = $(shell grep -lE 'test:.*build=[a-z,]*$(1)' tests/subjects/*.c tests/subjects/*.cc)
-SUBJECTS := $(call built,,$(wildcard tests/subjects/*.c tests/subjects/*.cc)) \
+SUBJECTS := $(call built,,$(filter-out %/refuse32.c,$(wildcard tests/subjects/*.c tests/subjects/*.cc))) \
 	$(call built,+static,$(call heads_with,static)) $(call built,+nopie,$(call heads_with,nopie))
 
 $(B)/subjects/%+static: LINK = -static
@@ -88,8 +88,13 @@ endef
 $(foreach v,+static +nopie _,$(eval $(call subject_rule,$(v:_=),c,$(CC) $(SUBJECT_CFLAGS))) \
 	$(eval $(call subject_rule,$(v:_=),cc,$(CXX) $(SUBJECT_CXXFLAGS))))
 
+$(B)/subjects/refuse32: tests/subjects/refuse32.c
+	@mkdir -p $(@D)
+	$(call say,SUBJECT,$@)
+	$(Q)$(CC) -m32 -O1 -ffreestanding -fno-stack-protector -fno-pie -no-pie -nostdlib -static -o $@ $<
+
 .PHONY: subjects
-subjects: $(SUBJECTS)
+subjects: $(SUBJECTS) $(B)/subjects/refuse32
 
 # Measurements, no part of the tests.  BENCH_DIR= says where the images go.
 BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))

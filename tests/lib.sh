@@ -24,13 +24,12 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 B=${B:-$TOP/build}
 [[ $B == /* ]] || B=$TOP/$B
 export B
-SUBJECTS=$B/subjects
-TOOLS=$B/tools
+export SUBJECTS=$B/subjects
 TEST_UID=${TEST_UID:-65534}  # the ordinary user, when the tests run as root
 OTHER_UID=${OTHER_UID:-65533}
 ROOT_DIR=${GODWIT_TEST_DIR:-${TMPDIR:-/tmp}}
 SLOW=${SLOW:-1}
-AS=user
+export AS=user
 
 if ((EUID)); then IS_ROOT=; else IS_ROOT=1; fi
 
@@ -98,7 +97,7 @@ _run() {
 	done 2>/dev/null
 	HOME=$W TMPDIR=$W
 	export HOME TMPDIR
-	mkdir -m 777 "$TRY_DIR/ctl" # release and ping files, see subjects/subject.h
+	mkdir -p -m 777 "$TRY_DIR/ctl" # release and ping files, see subjects/subject.h
 	CTL=$TRY_DIR/ctl
 	trap '_sweep "$TRY_DIR"' EXIT
 	"$@" || exit 1
@@ -161,6 +160,13 @@ become() {
 	user)	[[ -z $IS_ROOT ]] || chown "$TEST_UID:$TEST_UID" "$W" ;;
 	other)	[[ -n $IS_ROOT ]] || skip "needs root, to be two users" ;;
 	esac
+}
+
+# The rest of the test runs in a mount namespace that it alone sees.
+own_mounts() {
+	[[ -z ${OWN_MOUNTS-} ]] || return 0
+	OWN_MOUNTS=1 unshare -m bash "$0"
+	exit
 }
 
 # Replaces this shell (call it in a background job or subshell).
@@ -291,6 +297,4 @@ nothing_left() {
 
 _untraced() { grep -q '^TracerPid:[[:space:]]*0$' "/proc/$1/status" 2>/dev/null; }
 
-GODWIT=$B/godwit
-MYRESTART=$B/myrestart
-LIBCKPT=$B/libckpt.so
+export GODWIT=$B/godwit MYRESTART=$B/myrestart LIBCKPT=$B/libckpt.so

@@ -31,6 +31,8 @@
 
 static char subject_ping[512], subject_release[512];
 static int subject_failures;
+/* If set: called for each ping, before it is taken away. */
+static void (*subject_on_ping)(void);
 static pthread_mutex_t subject_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static inline void subject_say(const char *fmt, va_list ap)
@@ -98,8 +100,11 @@ static inline void nap(long ms)
 /* One look at the control directory; true once released. */
 static inline bool subject_poll(void)
 {
-	if (access(subject_ping, F_OK) == 0)
+	if (access(subject_ping, F_OK) == 0) {
+		if (subject_on_ping)
+			subject_on_ping();
 		unlink(subject_ping);
+	}
 	return access(subject_release, F_OK) == 0;
 }
 

@@ -1,0 +1,332 @@
+/*
+ * Holds one object that cannot be saved:   refuse CTL KIND
+ *
+ * Prints `fd N` where the object has a descriptor.  After the refused checkpoint
+ * it must go on as if nothing had been.  `refuse CTL list` prints all kinds.
+ */
+#include <arpa/inet.h>
+#include <linux/aio_abi.h>
+#include <linux/io_uring.h>
+#include <linux/netlink.h>
+#include <linux/perf_event.h>
+#include <linux/userfaultfd.h>
+#include <mqueue.h>
+#include <sys/fanotify.h>
+#include <sys/inotify.h>
+#include <sys/ptrace.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "subject.h"
+
+static int io_uring(void)
+{
+	struct io_uring_params p = {0};
+
+	return syscall(SYS_io_uring_setup, 4, &p);
+}
+
+static int tcp_established(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof(a);
+	int l = must(socket(AF_INET, SOCK_STREAM, 0)), c = must(socket(AF_INET, SOCK_STREAM, 0));
+
+	must(bind(l, (void *)&a, n));
+	must(listen(l, 1));
+	must(getsockname(l, (void *)&a, &n));
+	must(connect(c, (void *)&a, n));
+	close(l);
+	return c;
+}
+
+static int o_path(void)
+{
+	return open("/etc/passwd", O_PATH);
+}
+static int device(void)
+{
+	return open("/dev/ptmx", O_RDWR | O_NOCTTY);
+}
+static int inotify(void)
+{
+	return inotify_init1(0);
+}
+static int fanotify(void)
+{
+	return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY);
+}
+static int userfaultfd(void)
+{
+	return syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY);
+}
+
+static int perf_event(void)
+{
+	struct perf_event_attr a = {.type = PERF_TYPE_SOFTWARE,
+				    .size = sizeof(a),
+				    .config = PERF_COUNT_SW_TASK_CLOCK,
+				    .exclude_kernel = 1};
+
+	return syscall(SYS_perf_event_open, &a, 0, -1, -1, 0);
+}
+
+static int memfd(void)
+{
+	return memfd_create("of the test", 0);
+}
+static int memfd_secret_(void)
+{
+	int fd = syscall(SYS_memfd_secret, 0);
+
+	if (fd >= 0 && !ftruncate(fd, 4096))
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	return fd;
+}
+static int pidfd(void)
+{
+	return syscall(SYS_pidfd_open, getpid(), 0);
+}
+static int netlink(void)
+{
+	return socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+}
+static int packet(void)
+{
+	return socket(AF_PACKET, SOCK_RAW, 0);
+}
+
+static int message_queue(void)
+{
+	char name[40];
+
+	snprintf(name, sizeof(name), "/godwit-test-%d", getpid());
+	int fd = mq_open(name, O_CREAT | O_RDWR, 0600, NULL);
+	mq_unlink(name);
+	return fd;
+}
+
+static int fd_in_flight(void)
+{
+	int s[2], fd = must(open("/dev/null", O_RDONLY));
+	char control[CMSG_SPACE(sizeof(int))] = "", c = 'x';
+	struct iovec v = {&c, 1};
+	struct msghdr m = {.msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = control,
+			   .msg_controllen = sizeof(control)};
+	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(h), &fd, sizeof(int));
+	must(sendmsg(s[0], &m, 0));
+	close(fd);
+	return s[1];
+}
+
+static int unix_connected(void)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "socket"};
+	int l = must(socket(AF_UNIX, SOCK_STREAM, 0)), c = must(socket(AF_UNIX, SOCK_STREAM, 0));
+
+	/* The other end is nobody's yet: it waits to be accepted. */
+	unlink("socket");
+	must(bind(l, (void *)&a, sizeof(a)));
+	must(listen(l, 5));
+	must(connect(c, (void *)&a, sizeof(a)));
+	return c;
+}
+
+/* A pipe to another process, not at 0, 1 or 2; that process is no child of ours. */
+static int foreign_pipe(void)
+{
+	int p[2];
+
+	must(pipe(p));
+	if (!must(fork())) {
+		if (!must(fork())) {
+			char c;
+
+			close(p[1]);
+			close(0), close(1), close(2);
+			_exit(read(p[0], &c, 1) != 0);
+		}
+		_exit(0);
+	}
+	wait(NULL);
+	close(p[0]);
+	return p[1];
+}
+
+static int child(void)
+{
+	pid_t parent = getpid();
+
+	if (!must(fork()))
+		while (getppid() == parent)
+			nap(5);
+	return -2;
+}
+
+static int zombie(void)
+{
+	siginfo_t si;
+	pid_t pid = must(fork());
+
+	if (!pid)
+		_exit(7);
+	must(waitid(P_PID, pid, &si, WEXITED | WNOWAIT));
+	return -2;
+}
+
+static int vforked(void)
+{
+	/* The parent is stuck in vfork() until the child ends: it cannot print. */
+	subject_ready();
+	if (vfork() == 0) {
+		while (!subject_poll())
+			nap(3);
+		_exit(0);
+	}
+	exit(subject_done());
+}
+
+static int traced(void)
+{
+	pid_t parent = getpid();
+	int p[2];
+	char c;
+
+	must(pipe(p));
+	if (!must(fork())) {
+		if (!must(fork())) {
+			int status;
+
+			close(0), close(1), close(2);
+			if (ptrace(PTRACE_SEIZE, parent, NULL, NULL))
+				_exit(1);
+			if (write(p[1], "x", 1) != 1)
+				_exit(1);
+			close(p[0]), close(p[1]);
+			while (waitpid(parent, &status, 0) == parent && WIFSTOPPED(status))
+				ptrace(PTRACE_CONT, parent, NULL,
+				       (void *)(intptr_t)(status >> 16 ? 0 : WSTOPSIG(status)));
+			_exit(0);
+		}
+		_exit(0);
+	}
+	wait(NULL);
+	close(p[1]);
+	if (read(p[0], &c, 1) != 1)
+		return -1;
+	close(p[0]);
+	return -2;
+}
+
+static int hugetlb(void)
+{
+	void *p = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? -1 : -2;
+}
+
+static int sysv_shm(void)
+{
+	int id = shmget(IPC_PRIVATE, 10000, IPC_CREAT | 0600);
+
+	if (id < 0)
+		return -1;
+	char *p = shmat(id, NULL, 0);
+	shmctl(id, IPC_RMID, NULL);
+	if (p == (void *)-1)
+		return -1;
+	strcpy(p, "shared");
+	return -2;
+}
+
+static int aio(void)
+{
+	aio_context_t ctx = 0;
+
+	return syscall(SYS_io_setup, 8, &ctx) < 0 ? -1 : -2;
+}
+
+/* Shared anonymous memory that another process has too. */
+static int foreign_shared_memory(void)
+{
+	char *p = must(mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	pid_t parent = getpid();
+
+	p[0] = 1;
+	if (!must(fork())) {
+		if (!must(fork())) {
+			close(0), close(1), close(2);
+			while (kill(parent, 0) == 0)
+				nap(5);
+		}
+		_exit(0);
+	}
+	wait(NULL);
+	return -2;
+}
+
+static const struct {
+	const char *name;
+	int (*make)(void); /* the descriptor, -2: none, -1: not possible here */
+} kinds[] = {
+	{"io_uring", io_uring},
+	{"tcp_established", tcp_established},
+	{"o_path", o_path},
+	{"device", device},
+	{"inotify", inotify},
+	{"fanotify", fanotify},
+	{"userfaultfd", userfaultfd},
+	{"perf_event", perf_event},
+	{"memfd", memfd},
+	{"memfd_secret", memfd_secret_},
+	{"pidfd", pidfd},
+	{"netlink", netlink},
+	{"packet", packet},
+	{"message_queue", message_queue},
+	{"fd_in_flight", fd_in_flight},
+	{"unix_connected", unix_connected},
+	{"foreign_pipe", foreign_pipe},
+	{"child", child},
+	{"zombie", zombie},
+	{"vforked", vforked},
+	{"traced", traced},
+	{"hugetlb", hugetlb},
+	{"sysv_shm", sysv_shm},
+	{"aio", aio},
+	{"foreign_shared_memory", foreign_shared_memory},
+};
+
+int main(int argc, char **argv)
+{
+	subject_init(argc, argv);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (argc > 2 && !strcmp(argv[2], "list"))
+			puts(kinds[i].name);
+		if (argc < 3 || strcmp(argv[2], kinds[i].name))
+			continue;
+		int fd = kinds[i].make();
+		if (fd == -1) {
+			printf("impossible here: %s\n", strerror(errno));
+			return 77;
+		}
+		if (fd >= 0) {
+			printf("fd %d\n", fd);
+			fflush(stdout);
+		}
+		subject_wait();
+		check(fd < 0 || fcntl(fd, F_GETFD) >= 0, "the descriptor is gone");
+		return subject_done();
+	}
+	return 0;
+}
