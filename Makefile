@@ -93,8 +93,50 @@ $(B)/subjects/refuse32: tests/subjects/refuse32.c
 	$(call say,SUBJECT,$@)
 	$(Q)$(CC) -m32 -O1 -ffreestanding -fno-stack-protector -fno-pie -no-pie -nostdlib -static -o $@ $<
 
-.PHONY: subjects
+.PHONY: subjects check lint res demo install dist
 subjects: $(SUBJECTS) $(B)/subjects/refuse32
+
+# Unit tests: each tests/unit/*.c is a program that prints TAP.
+UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*.c))
+$(B)/unit/%: tests/unit/%.c $(B)/libengine.a
+	@mkdir -p $(@D)
+	$(call say,UNIT,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(B)/libengine.a $(ALL_LDFLAGS)
+
+$(B)/count: examples/count.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) -O1 -g -Wall -o $@ $<
+
+# Begins with the classic round, then runs all tests.  TESTS= chooses some.
+TESTS ?= $(sort $(wildcard tests/*/*.t)) $(UNIT)
+check: all subjects $(UNIT) $(B)/count
+	@./setup.sh build test
+	@B=$(B) tests/classic.sh
+	@B=$(B) prove -j2 --timer --merge $(TESTS)
+
+res: $(B)/myrestart
+	@test -e myckpt || { echo "make res: there is no ./myckpt yet: make check writes it" >&2; exit 1; }
+	$(B)/myrestart myckpt
+
+demo: all
+	@./setup.sh build test
+	@B=$(B) scripts/demo.sh
+
+lint:
+	@./setup.sh build lint
+	@tests/lint/run.sh
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/godwit
+	install $(B)/godwit $(B)/myrestart $(DESTDIR)$(PREFIX)/bin
+	install $(B)/libckpt.so $(DESTDIR)$(PREFIX)/lib/godwit
+	for s in 1 3 5 7; do for f in man/*.$$s; do test -e "$$f" || continue; \
+		install -D -m 644 "$$f" $(DESTDIR)$(PREFIX)/share/man/man$$s/$${f##*/}; done; done
+
+# The sources as one archive, with or without git.
+dist:
+	$(Q)scripts/dist.sh godwit-$(VERSION) $(B)
 
 # Measurements, no part of the tests.  BENCH_DIR= says where the images go.
 BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))

@@ -262,7 +262,8 @@ few_descriptors() {
 no_stdio() { # descriptors 0 to 2 closed: nothing of ours may land there
 	begin user
 	(as bash -c "exec $GODWIT checkpoint $PID <&- >&- 2>&-")
-	[[ $? == 0 ]] || fail "exit status $?"
+	RC=$?
+	[[ $RC == 0 ]] || fail "exit status $RC"
 	expect 0 "$GODWIT" verify myckpt
 	unharmed
 }

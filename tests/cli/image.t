@@ -28,8 +28,8 @@ truncated() {
 	local size n
 	size=$(stat -c %s myckpt)
 	for n in 1 4 63 64 100 4095 4096 4097 $((size / 3)) $((size / 2)) $((size - 4096)) $((size - 1)); do
-		head -c "$n" myckpt >cut
-		refused cut
+		head -c "$n" myckpt >cut.image
+		refused cut.image
 	done
 }
 

@@ -130,7 +130,7 @@ second_copy() { # FLAGS
 	local second=$PID
 	: >"$CTL/ping"
 	wait_for 20 _ping_taken
-	alive "$first" && alive "$second" || fail "one of the two is gone"
+	{ alive "$first" && alive "$second"; } || fail "one of the two is gone"
 	: >"$CTL/release"
 	wait "$first" || fail "the first one: $(cat out)"
 	wait "$second" || fail "the second one: $(cat out out2)"
@@ -206,7 +206,7 @@ listening_taken() {
 # Interrupted by Ctrl-C while it reads the image: no half-built process stays.
 interrupted() {
 	make_image mem_runs
-	local i n=0
+	local i
 	for i in 1 2 3 4 5 6 7 8; do
 		(as env --default-signal=INT "$GODWIT" restart myckpt) >out2 2>err2 </dev/null &
 		PID=$!

@@ -54,6 +54,8 @@ grew_twice() {
 	[[ $(cat log.after-checkpoint*) == *'line 3'* ]] || fail "nothing is kept"
 }
 
+look() { find . ! -name 'cmd*' ! -name . -printf '%p %i %s %T@\n' | sort; md5sum ./log* 2>&1; }
+
 # Refused before anything is touched.
 refused() { # HOW-TO-CHANGE WORDS
 	start_log user append
@@ -61,10 +63,10 @@ refused() { # HOW-TO-CHANGE WORDS
 	finish_off
 	eval "$1"
 	local before after
-	before=$(ls -la --time-style=full-iso . | grep -v cmd; md5sum ./* 2>/dev/null | grep -v cmd)
+	before=$(look)
 	run "$GODWIT" restart myckpt
 	[[ $RC == [135] ]] || fail "exit status $RC"
-	after=$(ls -la --time-style=full-iso . | grep -v cmd; md5sum ./* 2>/dev/null | grep -v cmd)
+	after=$(look)
 	says "log" "$2" '^hint: .{10}'
 	[[ $before == "$after" ]] || fail "something was touched: $before --- $after"
 }

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Installs what building, testing and linting need, from Debian's packages, as root.
+# Without root nothing is installed: what is missing is named, with what needs it.
+#
+#   ./setup.sh [-q] [build | test | lint]...      (default: all)
+set -u
+
+quiet=
+[ "${1-}" = -q ] && { quiet=1; shift; }
+parts=${*:-build test lint}
+
+# part  command  package  what needs it
+list() {
+	cat <<-'END'
+	build gcc gcc building
+	build make make building
+	build ar binutils building
+	test prove perl all_tests
+	test setpriv util-linux tests_as_an_ordinary_user
+	test pgrep procps tests_of_restart
+	test g++ g++ the_C++_subject
+	test python3 python3 real_programs,_make_demo
+	test perl perl real_programs
+	test sqlite3 sqlite3 real_programs
+	test redis-server redis-server real_programs
+	test redis-cli redis-tools real_programs
+	test javac default-jdk-headless real_programs
+	test node nodejs real_programs
+	test go golang-go real_programs
+	test xz xz-utils real_programs
+	test gdb gdb images_in_gdb,_make_demo
+	test eu-stack elfutils images_in_eu-stack
+	test readelf binutils images_in_readelf
+	test file file images_in_file
+	test strace strace tests_with_a_second_tracer
+	lint clang-format clang-format make_lint
+	lint cppcheck cppcheck make_lint
+	lint shellcheck shellcheck make_lint
+	lint mandoc mandoc make_lint
+	END
+}
+
+missing=$(list | while read -r part command package use; do
+	case " $parts " in *" $part "*) ;; *) continue ;; esac
+	command -v "$command" >/dev/null 2>&1 || echo "$command $package $use"
+done)
+[ -n "$missing" ] || exit 0
+
+packages=$(echo "$missing" | cut -d' ' -f2 | sort -u | tr '\n' ' ')
+if [ "$(id -u)" != 0 ]; then
+	echo "setup: missing here (as root, ./setup.sh installs them):" >&2
+	echo "$missing" | while read -r command package use; do
+		echo "  $command (package $package), needed by: $use" | tr _ ' ' >&2
+	done
+	exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+	echo "setup: please install what gives: $(echo "$missing" | cut -d' ' -f1 | tr '\n' ' ')" >&2
+	exit 0
+fi
+[ -n "$quiet" ] || echo "setup: installing $packages" >&2
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+# A server package must not start its service on this machine.
+policy=/usr/sbin/policy-rc.d
+[ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy && made=1; }
+# shellcheck disable=SC2086  # a list of words
+apt-get install -y --no-install-recommends $packages >"$log" 2>&1 ||
+	{ apt-get update >>"$log" 2>&1 && apt-get install -y --no-install-recommends $packages >>"$log" 2>&1; }
+rc=$?
+[ -z "${made-}" ] || rm -f $policy
+[ $rc = 0 ] || { echo "setup: not all could be installed:" >&2; tail -n 5 "$log" >&2; }
+rm -f "$log"
+exit 0
