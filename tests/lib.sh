@@ -97,7 +97,7 @@ _run() {
 	done 2>/dev/null
 	HOME=$W TMPDIR=$W
 	export HOME TMPDIR
-	mkdir -p -m 777 "$TRY_DIR/ctl" # release and ping files, see subjects/subject.h
+	mkdir -p "$TRY_DIR/ctl" && chmod 777 "$TRY_DIR/ctl" # release and ping files, see subjects/subject.h
 	CTL=$TRY_DIR/ctl
 	trap '_sweep "$TRY_DIR"' EXIT
 	"$@" || exit 1

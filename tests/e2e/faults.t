@@ -1,0 +1,159 @@
+#!/bin/bash
+# kill -9 of the command at every enumerated step and at random moments: the program
+# goes on and computes right, the old image is whole, nothing of ours is left.
+#
+# GODWIT_FAULT=N makes the checkpoint's guardian kill itself with SIGKILL at step N,
+# GODWIT_FAULT_BOTH=1 its front command too; GODWIT_FAULT=list prints their number.
+. "$(dirname "$0")/../lib.sh"
+
+points() {
+	local n
+	n=$(GODWIT_FAULT=list "$GODWIT" checkpoint 1 2>/dev/null)
+	[[ $n =~ ^[0-9]+$ && $n -ge 5 ]] || fail "GODWIT_FAULT=list says '$n'"
+	echo "$n"
+}
+
+# The state in which a target is when the command dies.
+start_target() { # KIND
+	become user
+	case $1 in
+	threads)  launch "$SUBJECTS/faulty" "$CTL" ;;
+	handler)  launch "$SUBJECTS/sig_in_handler" "$CTL" ;;
+	static)   launch "$SUBJECTS/sig_in_handler+static" "$CTL" ;;
+	sleepers) launch "$SUBJECTS/sleepers" "$CTL" ;;
+	registers) launch "$SUBJECTS/regs_live" "$CTL" ;;
+	locks)    launch "$SUBJECTS/locks" "$CTL" ;;
+	esac
+	wait_ready
+}
+
+only_the_image() {
+	[[ -z $(find . -type f ! -name 'cmd.*' ! -name out ! -name err ! -name myckpt) ]]
+}
+
+ours() { grep -c '\[anon:godwit' "/proc/$PID/maps"; }
+
+# After each death: untraced, alive, computing; the old image whole; at most $1 mappings.
+check_after() {
+	wait_for 20 _untraced "$PID"
+	ping
+	local left
+	left=$(ours)
+	((left <= $1)) || fail "$left mappings of ours are left ($2)"
+	[[ $(md5sum <myckpt) == "$SUM" ]] || {
+		# It got as far as the rename: then the new one is whole.
+		"$GODWIT" verify myckpt >/dev/null 2>&1 || fail "the image is damaged ($2)"
+		SUM=$(md5sum <myckpt)
+	}
+}
+
+each_point() { # KIND BOTH
+	local n i died=0
+	n=$(points) || exit 1
+	start_target "$1"
+	expect 0 "$GODWIT" checkpoint "$PID"
+	SUM=$(md5sum <myckpt)
+	for ((i = 1; i <= n; i++)); do
+		run env GODWIT_FAULT=$i ${2:+GODWIT_FAULT_BOTH=1} "$GODWIT" checkpoint "$PID"
+		[[ $RC == 0 ]] || died=$((died + 1))
+		[[ $RC == [01] || $RC == 137 ]] || fail "exit status $RC at point $i"
+		check_after 1 "at point $i"
+	done
+	note "$died of $n points were reached"
+	((died * 2 >= n)) || fail "only $died of $n points were reached"
+	# The next command removes what the dead ones left, temporary files included.
+	expect 0 "$GODWIT" checkpoint "$PID"
+	nothing_left
+	only_the_image || fail "left behind: $(ls)"
+	expect 0 env GODWIT_FAULT=$((n + 1)) "$GODWIT" checkpoint "$PID"
+	expect 0 "$GODWIT" verify myckpt
+	verdict
+}
+
+# The typed command alone dies: its guardian cleans up, so nothing at all is left.
+random_moments() { # KIND TIMES
+	start_target "$1"
+	expect 0 "$GODWIT" checkpoint "$PID"
+	SUM=$(md5sum <myckpt)
+	local i cmd hit=0 spin
+	for ((i = 0; i < $2; i++)); do
+		(as "$GODWIT" checkpoint "$PID") >cmd.out 2>cmd.err </dev/null &
+		cmd=$!
+		if ((i % 3)); then
+			for ((spin = RANDOM % 6000; spin > 0; spin--)); do :; done
+		else # at once when the target is seen stopped
+			for ((spin = 0; spin < 4000; spin++)); do
+				_untraced "$PID" || break
+			done
+		fi
+		kill -9 "$cmd" 2>/dev/null && hit=$((hit + 1))
+		wait "$cmd" 2>/dev/null
+		wait_for 20 _untraced "$PID"
+		if ((i % 10 == 0)); then
+			_clean() { [[ $(ours) == 0 ]] && only_the_image; }
+			wait_for 20 _clean
+			check_after 0 "at a random moment"
+		fi
+	done
+	note "$hit of $2 were killed"
+	((hit * 3 > $2)) || fail "only $hit of $2 commands were still there to be killed"
+	wait_for 20 only_the_image
+	check_after 0 "in the end"
+	expect 0 "$GODWIT" checkpoint "$PID"
+	verdict
+}
+
+# Everything of ours at once, at random moments.
+random_both() { # KIND TIMES
+	start_target "$1"
+	expect 0 "$GODWIT" checkpoint "$PID"
+	SUM=$(md5sum <myckpt)
+	local i p spin
+	for ((i = 0; i < $2; i++)); do
+		(as "$GODWIT" checkpoint "$PID") >cmd.out 2>cmd.err </dev/null &
+		for ((spin = RANDOM % 6000; spin > 0; spin--)); do :; done
+		# The tracer is the guardian; its name is its pid in the target's status.
+		p=$(awk '/^TracerPid/ {print $2}' "/proc/$PID/status")
+		if [[ $p != 0 ]]; then kill -9 "$!" "$p" 2>/dev/null; else kill -9 $! 2>/dev/null; fi
+		wait $! 2>/dev/null
+		wait_for 20 _untraced "$PID"
+		((i % 5)) || check_after 1 "at a random moment"
+	done
+	expect 0 "$GODWIT" checkpoint "$PID"
+	nothing_left
+	verdict
+}
+
+go_program() { # 2000 goroutines: its stacks are small and its signals many
+	need go
+	become user
+	GOCACHE=$W/cache GOPATH=$W/go GO111MODULE=off CGO_ENABLED=0 go build -o prog "$TOP/tests/e2e/work/work.go" ||
+		skip "go build does not work here"
+	rm -rf cache
+	(as ./prog 60000 2000) >want 2>&1 </dev/null || fail "the uncut run fails"
+	launch ./prog 60000 2000
+	wait_ready
+	local i=0 spin
+	while ! has out '^result' && alive "$PID"; do
+		i=$((i + 1))
+		(as "$GODWIT" checkpoint "$PID") >cmd.out 2>cmd.err </dev/null &
+		for ((spin = RANDOM % 6000; spin > 0; spin--)); do :; done
+		kill -9 $! 2>/dev/null
+		wait $! 2>/dev/null
+		wait_for 20 _untraced "$PID"
+		((i < 60)) || break
+	done
+	((i > 5)) || fail "only $i commands before the program ended"
+	wait "$PID" || fail "the program ended with $?"
+	cmp -s out want || fail "$(diff out want | head -5)"
+}
+
+for kind in threads handler static sleepers registers locks; do
+	LIMIT=300 try "guardian_killed_at_each_step_$kind" each_point $kind ""
+	LIMIT=300 try "guardian_and_command_killed_at_each_step_$kind" each_point $kind 1
+done
+LIMIT=300 try command_killed_at_200_random_moments random_moments threads 200
+LIMIT=300 try command_killed_while_in_a_handler random_moments handler 30
+LIMIT=300 try everything_killed_at_random_moments random_both threads 60
+LIMIT=300 try command_killed_with_2000_goroutines go_program
+finish

@@ -1,0 +1,118 @@
+#!/bin/bash
+# Programs that keep data: sqlite3 in the middle of an import, redis with 100 MiB.
+. "$(dirname "$0")/real.sh"
+
+make_rows() {
+	awk 'BEGIN { srand(7); for (i = 1; i <= 250000; i++) printf "%d,name %d,%.6f\n", i, i * 7919 % 10007, rand() }' >rows.csv
+}
+
+sqlite_import() { # DOOR
+	need sqlite3
+	become user
+	make_rows
+	cat >import.sql <<-'END'
+		PRAGMA journal_mode=WAL;
+		CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, x REAL);
+		CREATE INDEX by_name ON t(name);
+		.mode csv
+		.import rows.csv t
+		SELECT 'imported', count(*) FROM t;
+		UPDATE t SET x = x * 2 WHERE id % 3 = 0;
+		SELECT 'result', count(*), sum(length(name)), round(sum(x), 3) FROM t;
+		PRAGMA integrity_check;
+	END
+	sed -i "s/PRAGMA journal_mode=WAL/PRAGMA journal_mode=$2/" import.sql
+	(as sqlite3 want.db) <import.sql >want 2>&1 || fail "the uncut run fails: $(cat want)"
+	local pre=()
+	[[ $1 != preload ]] || pre=(env LD_PRELOAD="$LIBCKPT")
+	IN=import.sql launch "${pre[@]}" sqlite3 got.db
+	_grown() { (($(stat -c %s got.db "got.db-wal" 2>/dev/null | awk '{s += $1} END {print s + 0}') > 1500000)); }
+	wait_alive "$PID" 30 _grown
+	if [[ $1 == preload ]]; then
+		ring
+		finish_off
+	else
+		expect 0 "$GODWIT" checkpoint "$PID" --kill
+		wait "$PID" 2>/dev/null
+	fi
+	has out imported && fail "the import was already done"
+	OUT=out2 ERR=err2 launch "$MYRESTART" myckpt
+	wait "$PID" || fail "status $?"
+	cmp -s out want || fail "the results differ: $(diff out want)"
+	[[ $(sqlite3 got.db .dump | md5sum) == $(sqlite3 want.db .dump | md5sum) ]] || fail "the data differ"
+}
+
+redis() { # DOOR USER
+	need redis-server redis-cli
+	become "$2"
+	local port=$((20000 + RANDOM % 20000)) digest before pre=() sizes
+	[[ $1 != preload ]] || pre=(env LD_PRELOAD="$LIBCKPT")
+	launch "${pre[@]}" redis-server --port $port --bind 127.0.0.1 --save '' --appendonly no \
+		--enable-debug-command yes --dir "$W"
+	_up() { redis-cli -p $port ping 2>/dev/null | grep -q PONG; }
+	wait_alive "$PID" 20 _up
+	redis-cli -p $port debug populate 100000 key 1000 >/dev/null
+	redis-cli -p $port eval 'for i=1,5000 do redis.call("rpush", "list" .. i % 50, i); redis.call("zadd", "z", i * 7 % 1009, i); redis.call("hset", "h" .. i % 9, i, i) end' 0 >/dev/null
+	redis-cli -p $port set later value px 600000 >/dev/null
+	before=$(redis-cli -p $port debug digest)
+	sizes=$(redis-cli -p $port dbsize)
+	[[ $sizes -gt 100000 ]] || fail "only $sizes keys"
+	# The client's connection is closed by now; the server may still be closing it.
+	_idle() { [[ -z $(ss -Htnp state established "sport = :$port" 2>/dev/null) ]]; }
+	wait_for 10 _idle
+	if [[ $1 == preload ]]; then
+		ring
+		_up || fail "it does not answer after the checkpoint"
+		finish_off
+	else
+		expect 0 "$GODWIT" checkpoint "$PID" --kill
+		wait "$PID" 2>/dev/null
+	fi
+	OUT=out2 ERR=err2 launch "$GODWIT" restart myckpt
+	wait_alive "$PID" 20 _up
+	[[ $(redis-cli -p $port debug digest) == "$before" ]] || fail "the digest differs"
+	[[ $(redis-cli -p $port dbsize) == "$sizes" ]] || fail "the number of keys differs"
+	[[ $(redis-cli -p $port incr counter) == 1 ]] || fail "it cannot be written"
+	local ttl
+	ttl=$(redis-cli -p $port pttl later)
+	((ttl > 0 && ttl <= 600000)) || fail "the time to live is $ttl"
+	# Its background threads and timers run: lazy freeing, the clock, a background save.
+	redis-cli -p $port unlink list1 >/dev/null
+	redis-cli -p $port bgsave >/dev/null
+	_saved() { redis-cli -p $port info persistence | grep -q 'rdb_bgsave_in_progress:0' && [[ -s dump.rdb ]]; }
+	wait_for 30 _saved
+	redis-cli -p $port shutdown nosave 2>/dev/null
+	wait "$PID"
+	[[ $? == 0 ]] || fail "it ended with status $?"
+}
+
+# A connected client: refused, by name; the server is unharmed.
+redis_with_client() {
+	need redis-server redis-cli
+	become user
+	local port=$((20000 + RANDOM % 20000)) server
+	launch redis-server --port $port --bind 127.0.0.1 --save '' --dir "$W"
+	server=$PID
+	_up() { redis-cli -p $port ping 2>/dev/null | grep -q PONG; }
+	wait_alive "$PID" 20 _up
+	mkfifo feed
+	exec 8<>feed
+	redis-cli -p $port <feed >answers 8>&- &
+	echo "$!" >>"$TRY_DIR/pids"
+	echo "set a b" >&8
+	wait_for 10 has answers OK
+	expect 3 "$GODWIT" checkpoint "$server"
+	says '(tcp|connect)' '^hint: ' 'fd [0-9]+'
+	echo "get a" >&8
+	wait_for 10 has answers b
+	exec 8>&-
+}
+
+try sqlite3_import_by_attach sqlite_import attach DELETE
+try sqlite3_import_by_preload sqlite_import preload DELETE
+try sqlite3_import_with_a_log sqlite_import attach WAL
+LIMIT=120 try redis_with_100_mib_by_attach redis attach user
+LIMIT=120 try redis_with_100_mib_by_preload redis preload user
+LIMIT=120 try redis_with_100_mib_as_root redis attach root
+try redis_with_a_client_is_refused redis_with_client
+finish

@@ -1,0 +1,68 @@
+#!/bin/bash
+# Programs with a runtime of their own: JVM, node, Go; and compiled C.
+. "$(dirname "$0")/real.sh"
+
+jvm() { # DOOR USER
+	need java javac
+	javac -d . "$WORK/Work.java" || skip "javac does not work here"
+	"$1" "$2" java -Xmx256m -cp "$W" Work 6000
+}
+
+node() { # DOOR USER
+	need node
+	"$1" "$2" "$(command -v node)" "$WORK/work.js" 3000
+}
+
+golang() { # DOOR USER IDLE-GOROUTINES
+	need go
+	GOCACHE=$W/cache GOPATH=$W/go GO111MODULE=off CGO_ENABLED=0 go build -o prog "$WORK/work.go" ||
+		skip "go build does not work here"
+	rm -rf cache
+	"$1" "$2" ./prog 20000 "$3"
+}
+
+compiled() { # DOOR USER FLAGS...
+	local door=$1 user=$2
+	shift 2
+	gcc -O2 "$@" -o prog "$WORK/crunch.c" -lm || fail "gcc"
+	"$door" "$user" ./prog 20000
+}
+
+xz_threads() { # DOOR USER
+	need xz
+	become "$2"
+	head -c 40000000 /dev/zero | openssl enc -aes-128-ctr -K 00 -iv 00 2>/dev/null >input ||
+		head -c 40000000 "$(command -v gdb || echo /bin/bash)" >input
+	cat /usr/bin/* 2>/dev/null | head -c 12000000 >>input
+	xz -T2 --block-size=4000000 -1 -c input >want
+	launch xz -T2 --block-size=4000000 -1 -c input
+	_some() { (($(stat -c %s out) > 5000000)); }
+	wait_alive "$PID" 60 _some
+	if [[ $1 == goes_on ]]; then
+		expect 0 "$GODWIT" checkpoint "$PID"
+	else
+		expect 0 "$GODWIT" checkpoint "$PID" --kill
+		wait "$PID" 2>/dev/null
+		OUT=out2 ERR=err2 launch "$GODWIT" restart myckpt
+	fi
+	wait "$PID" || fail "status $?: $(cat err err2)"
+	cmp out want || fail "the compressed file differs"
+}
+
+for door in by_attach by_preload goes_on; do
+	LIMIT=120 try "jvm_with_a_dozen_threads_${door}" jvm $door user
+	LIMIT=120 try "node_${door}" node $door user
+	try "a_c_program_${door}" compiled $door user
+done
+for door in by_attach goes_on; do
+	LIMIT=120 try "static_go_${door}" golang $door user 100
+	LIMIT=120 try "static_go_with_2000_goroutines_${door}" golang $door user 2000
+	try "static_c_${door}" compiled $door user -static
+	try "static_pie_${door}" compiled $door user -static-pie -fPIE
+	try "xz_with_threads_${door}" xz_threads $door user
+done
+try non_pie_by_attach compiled by_attach user -no-pie -fno-pie
+try non_pie_by_preload compiled by_preload user -no-pie -fno-pie
+try jvm_by_attach_as_root jvm by_attach root
+try static_go_by_attach_as_root golang by_attach root 100
+finish
