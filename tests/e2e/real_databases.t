@@ -45,7 +45,7 @@ sqlite_import() { # DOOR
 redis() { # DOOR USER
 	need redis-server redis-cli
 	become "$2"
-	local port=$((20000 + RANDOM % 20000)) digest before pre=() sizes
+	local port=$((20000 + RANDOM % 20000)) before pre=() sizes
 	[[ $1 != preload ]] || pre=(env LD_PRELOAD="$LIBCKPT")
 	launch "${pre[@]}" redis-server --port $port --bind 127.0.0.1 --save '' --appendonly no \
 		--enable-debug-command yes --dir "$W"

@@ -1,0 +1,236 @@
+"""Plays a person at a terminal: terminal.py SCENARIO.  Run by terminal.t.
+
+Each scenario starts a program in an interactive shell on a pseudo-terminal of its
+own, checkpoints it with --kill from outside, and restarts it in the shell of another
+terminal.  Exit status 0 where all went as a person expects.
+"""
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+GODWIT, MYRESTART, SUBJECTS = (os.environ[k] for k in ("GODWIT", "MYRESTART", "SUBJECTS"))
+COUNT = os.path.join(os.environ["B"], "count")
+RESTART = MYRESTART + " myckpt"
+
+
+class Shell:
+    """An interactive bash on a new terminal."""
+
+    def __init__(self):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execve("/bin/bash", ["bash", "--norc", "--noprofile", "-i"],
+                      {"PS1": "PROMPT> ", "PATH": "/usr/bin:/bin", "TERM": "dumb", "LC_ALL": "C",
+                       "HISTFILE": ""})
+        self.text = ""
+        self.expect("PROMPT> ")
+
+    def send(self, text):
+        os.write(self.fd, text.encode())
+
+    def expect(self, regex, limit=20.0):
+        """Waits until the regular expression appears; forgets what came up to there."""
+        end = time.monotonic() + limit
+        while True:
+            m = re.search(regex, self.text)
+            if m:
+                self.text = self.text[m.end():]
+                return m
+            left = end - time.monotonic()
+            ready = left > 0 and select.select([self.fd], [], [], left)[0]
+            if not ready:
+                raise SystemExit(f"no {regex!r} on the terminal; there is: {self.text!r}")
+            try:
+                self.text += os.read(self.fd, 65536).decode(errors="replace").replace("\r", "")
+            except OSError:
+                raise SystemExit(f"the shell is gone; there was: {self.text!r}")
+
+    def child(self):
+        """The pid of the shell's only child."""
+        for _ in range(500):
+            with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
+                pids = f.read().split()
+            if len(pids) == 1:
+                return int(pids[0])
+            time.sleep(0.01)
+        raise SystemExit("no child")
+
+    def close(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+def image_of(command, shows):
+    """Starts the command in a terminal, waits until it shows something, checkpoints it."""
+    sh = Shell()
+    sh.send(command + "\n")
+    sh.expect(shows)
+    # The restarted program finds another terminal: this one is gone by then.
+    r = subprocess.run([GODWIT, "checkpoint", str(sh.child()), "--kill"], stdin=subprocess.DEVNULL,
+                       capture_output=True, text=True, timeout=30)
+    if r.returncode:
+        raise SystemExit(f"checkpoint: {r.returncode} {r.stderr}")
+    sh.expect("Killed")
+    sh.close()
+
+
+def status(sh, want):
+    sh.send("echo status $?\n")
+    m = sh.expect(r"status (\d+)\n")
+    if int(m[1]) != want:
+        raise SystemExit(f"status {m[1]}, not {want}")
+
+
+def counts_on(sh):
+    """Two numbers in order appear."""
+    n = int(sh.expect(r"(?m)^(\d+)\n")[1])
+    sh.expect(rf"(?m)^{n + 1}\n")
+    return n
+
+
+def ctrl_c():
+    image_of(f"{COUNT} 100000 20", "(?m)^5\n")
+    sh = Shell()
+    sh.send(RESTART + "\n")
+    assert counts_on(sh) >= 5
+    sh.send("\x03")
+    sh.expect("PROMPT> ")
+    status(sh, 130)
+
+
+def ctrl_z():
+    image_of(f"{COUNT} 100000 20", "(?m)^5\n")
+    sh = Shell()
+    sh.send(RESTART + "\n")
+    counts_on(sh)
+    sh.send("\x1a")
+    sh.expect("Stopped")
+    sh.expect("PROMPT> ")
+    sh.send("fg\n")
+    counts_on(sh)
+    sh.send("\x1a")
+    sh.expect("Stopped")
+    sh.expect("PROMPT> ")
+    sh.send("bg\n")
+    counts_on(sh)
+    sh.send("kill %1\n")
+    sh.expect("Terminated|PROMPT> ")
+    sh.send("\n\n")
+    sh.expect("Terminated")
+
+
+def early_ctrl_z():
+    """Stopped in the middle of the restart, again and again: nothing hangs."""
+    image_of(f"{COUNT} 100000 20", "(?m)^5\n")
+    for i in range(12):
+        sh = Shell()
+        sh.send(RESTART + "\n")
+        time.sleep(i * 0.001)
+        sh.send("\x1a")
+        m = sh.expect(r"Stopped|(?m:^\d+\n)")
+        if not m[0].startswith("Stopped"):
+            sh.expect("Stopped")
+        sh.expect("PROMPT> ")
+        sh.send("fg\n")
+        counts_on(sh)
+        sh.send("\x03")
+        sh.expect("PROMPT> ")
+        sh.close()
+
+
+def reads_terminal(restart=RESTART):
+    image_of("""bash -c 'x=1; echo up; while read -r a; do echo "<$((x++)) $a>"; done; exit 9'""", "up\n")
+    sh = Shell()
+    sh.send(restart + "\n")
+    sh.send("hello\n")
+    sh.expect("<1 hello>\n")
+    sh.send("again\n")
+    sh.expect("<2 again>\n")
+    sh.send("\x04")
+    sh.expect("PROMPT> ")
+    status(sh, 9)
+
+
+def pipeline():
+    """In a pipeline of the shell: stdout is the pipe's, and the job is one job."""
+    image_of(f"{COUNT} 40 20", "(?m)^5\n")
+    sh = Shell()
+    sh.send(RESTART + " | sed 's/^/n=/' | tail -n 3\n")
+    sh.expect("n=38\nn=39\nn=40\n")
+    sh.expect("PROMPT> ")
+    image_of(f"{COUNT} 100000 20", "(?m)^5\n")
+    sh.send(RESTART + " | head -n 2\n")
+    sh.expect("PROMPT> ")  # the broken pipe ends it
+    sh.close()
+
+
+def redirected():
+    """What was a terminal becomes the file that the restarting shell gives."""
+    image_of(f"{COUNT} 30 20", "(?m)^5\n")
+    sh = Shell()
+    sh.send(RESTART + " >file 2>&1 </dev/null; echo status $?\n")
+    sh.expect("status 0\n")
+    with open("file") as f:
+        lines = f.read().split()
+    assert lines == [str(n) for n in range(int(lines[0]), 31)], lines
+
+
+def thin_parent():
+    """Threads with their old ids: in namespaces of its own, behind a thin parent."""
+    os.makedirs("ctl", exist_ok=True)
+    image_of(f"{SUBJECTS}/ids {os.getcwd()}/ctl", "ready\n")
+    sh = Shell()
+    sh.send(f"{GODWIT} restart --same-ids myckpt\n")
+
+    def ping():
+        open("ctl/ping", "w").close()
+        for _ in range(1000):
+            if not os.path.exists("ctl/ping"):
+                return
+            time.sleep(0.01)
+        raise SystemExit("no sign of life")
+    ping()
+    sh.send("\x1a")
+    sh.expect("Stopped")
+    sh.expect("PROMPT> ")
+    sh.send("fg\n")
+    ping()
+    open("ctl/release", "w").close()
+    sh.expect("ok\n")
+    sh.expect("PROMPT> ")
+    status(sh, 0)
+    os.unlink("ctl/release")
+    sh.send(f"{GODWIT} restart --same-ids myckpt\n")
+    ping()
+    sh.send("\x03")
+    sh.expect("PROMPT> ")
+    status(sh, 130)
+
+
+def terminal_lost():
+    """The terminal of the checkpoint command goes away in the middle: unharmed."""
+    os.makedirs("ctl", exist_ok=True)
+    target = subprocess.Popen([f"{SUBJECTS}/mem_runs", os.getcwd() + "/ctl"], stdin=subprocess.DEVNULL,
+                              stdout=open("out", "w"))
+    while "ready" not in open("out").read():
+        time.sleep(0.01)
+    for i in range(6):
+        sh = Shell()
+        sh.send(f"{GODWIT} checkpoint {target.pid}\n")
+        time.sleep(0.01 + i * 0.02)
+        os.close(sh.fd)
+        os.waitpid(sh.pid, 0)
+    open("ctl/release", "w").close()
+    assert target.wait(timeout=30) == 0
+    assert open("out").read().endswith("ok\n")
+
+
+if __name__ == "__main__":
+    signal.alarm(50)
+    globals()[sys.argv[1]]()

@@ -1,0 +1,21 @@
+#!/bin/bash
+# At a terminal: Ctrl-C, Ctrl-Z, fg, bg, input, pipelines.
+. "$(dirname "$0")/../lib.sh"
+
+at_terminal() { # SCENARIO USER
+	need /usr/bin/python3
+	become "$2"
+	run /usr/bin/python3 "$TOP/tests/cli/terminal.py" "$1"
+	[[ $RC == 0 ]] || fail "at the terminal: $RC"
+}
+
+try ctrl_c_ends_a_restarted_program at_terminal ctrl_c user
+try ctrl_z_stops_it_and_fg_goes_on at_terminal ctrl_z user
+try ctrl_z_in_the_middle_of_a_restart at_terminal early_ctrl_z user
+try it_reads_from_the_new_terminal at_terminal reads_terminal user
+try it_works_in_a_pipeline at_terminal pipeline user
+try it_can_be_redirected at_terminal redirected user
+try thin_parent_behaves_at_a_terminal at_terminal thin_parent user
+try thin_parent_behaves_at_roots_terminal at_terminal thin_parent root
+try checkpoint_survives_a_lost_terminal at_terminal terminal_lost user
+finish

@@ -1,0 +1,70 @@
+#!/bin/bash
+# The harness itself: a test that fails, hangs, skips or leaks is reported as such.
+. "$(dirname "$0")/../lib.sh"
+
+# Runs a script of tests with the text given, result in `tap`.
+inner() {
+	mkdir -p tests/x
+	cp "$TOP/tests/lib.sh" tests/
+	printf '#!/bin/bash\n. "$(dirname "$0")/../lib.sh"\n%s\nfinish\n' "$1" >tests/x/x.t
+	env -u TRY_ONE -u TRY_DIR GODWIT_TEST_DIR="$W" SLOW=1 "${@:2}" bash tests/x/x.t >tap
+	RC=$?
+}
+
+shows() { grep -Eq -- "$1" tap || fail "the report lacks '$1': $(cat tap)"; }
+
+failing() {
+	inner 'a() { false; }; b() { fail "the reason"; }; c() { :; }; try one a; try two b; try three c'
+	[[ $RC == 1 ]] || fail "exit status $RC"
+	shows '^not ok 1 - one'
+	shows '^not ok 2 - two'
+	shows '^# .*FAILED: the reason'
+	shows '^# rerun: .*x.t two'
+	shows '^ok 3 - three'
+	shows '^1..3'
+	local dir
+	dir=$(sed -n 's/^# work directory: //p' tap | tail -n 1)
+	[[ -d $dir ]] || fail "the work directory was not kept"
+}
+
+hanging() {
+	inner 'a() { as sleep 1000 & echo $! >../../grandchild; sleep 1000; }; LIMIT=1 try one a'
+	shows '^not ok 1 - one'
+	shows 'no end within 1 s'
+	wait_for 10 gone "$(cat grandchild)"
+}
+
+skipping() {
+	inner 'a() { skip "no reason"; }; b() { skip_hardware "no CPU"; }; try one a; try two b' GODWIT_MUST_RUN=
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	shows '^ok 1 - one # SKIP no reason'
+	inner 'a() { skip "no reason"; }; b() { skip_hardware "no CPU"; }; try one a; try two b' GODWIT_MUST_RUN=1
+	[[ $RC == 1 ]] || fail "exit status $RC with GODWIT_MUST_RUN"
+	shows '^not ok 1 - one'
+	shows '^ok 2 - two # SKIP no CPU'
+}
+
+wrong_subject() { # a subject that says something else than ok is found out
+	inner 'a() { become user; launch bash -c "echo ready; echo differs"; verdict; }; try one a
+		b() { launch bash -c "echo ready; echo ok; exit 3"; verdict; }; try two b
+		c() { launch bash -c "echo ready"; sleep 0.2; ping; }; try three c'
+	shows '^not ok 1'
+	shows '^not ok 2'
+	shows '^not ok 3'
+}
+
+# Nothing but 0, 1 and 2 reaches a subject, even where the caller left more open.
+no_descriptors() {
+	# shellcheck disable=SC2016
+	exec 7</dev/null 21</dev/null
+	inner 'a() { launch bash -c "ls /proc/self/fd"; wait "$PID"; [[ $(wc -l <out) == 4 ]] || fail "$(cat out)"; }; try one a'
+	exec 7<&- 21<&-
+	[[ $RC == 0 ]] || fail "$(cat tap)"
+}
+
+try failed_tests_are_reported failing
+try hanging_tests_are_ended hanging
+try skipped_tests_give_their_reason skipping
+try subjects_that_differ_are_found_out wrong_subject
+try no_descriptor_leaks_into_a_subject no_descriptors
+finish
