@@ -9,12 +9,14 @@ quiet=
 [ "${1-}" = -q ] && { quiet=1; shift; }
 parts=${*:-build test lint}
 
-# part  command  package  what needs it
+# part  command or file  package  what needs it
 list() {
 	cat <<-'END'
 	build gcc gcc building
 	build make make building
 	build ar binutils building
+	build pkg-config pkg-config the_thread_hop_library
+	build /usr/include/openssl/ssl.h libssl-dev the_thread_hop_library
 	test prove perl all_tests
 	test setpriv util-linux tests_as_an_ordinary_user
 	test pgrep procps tests_of_restart
@@ -42,7 +44,10 @@ list() {
 
 missing=$(list | while read -r part command package use; do
 	case " $parts " in *" $part "*) ;; *) continue ;; esac
-	command -v "$command" >/dev/null 2>&1 || echo "$command $package $use"
+	case $command in
+	/*) [ -e "$command" ] ;;
+	*) command -v "$command" >/dev/null 2>&1 ;;
+	esac || echo "$command $package $use"
 done)
 [ -n "$missing" ] || exit 0
 
