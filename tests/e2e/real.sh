@@ -70,10 +70,10 @@ by_preload() { # USER CMD...
 generations() { # USER CMD...
 	become "$1"
 	shift
-	local i n=4
+	local n=4
 	uncut "$@"
 	launch "$@"
-	for i in 1 2 3 4 5; do
+	for _ in 1 2 3 4 5; do
 		middle $n
 		expect 0 "$GODWIT" checkpoint "$PID" --kill
 		wait "$PID" 2>/dev/null

@@ -32,7 +32,7 @@ all_subjects() {
 		[[ -e $f ]] || continue
 		name=${f##*/}
 		name=${name%.*}
-		[[ $name == refuse* ]] && continue
+		[[ $name == @(refuse*|big_*) ]] && continue
 		echo "$name"
 		for how in $(subject_key "$name" build "" | tr , ' '); do echo "$name+$how"; done
 	done

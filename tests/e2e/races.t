@@ -1,0 +1,96 @@
+#!/bin/bash
+# Checkpoints in the middle of change: children, threads, mappings, exec.
+. "$(dirname "$0")/../lib.sh"
+
+# A script that starts children all the time: saved, or refused for the child; never harmed.
+bash_loop() {
+	become user
+	cat >loop.sh <<-'END'
+		sum=0
+		echo ready
+		for ((i = 1; i <= 400; i++)); do
+			x=$(/bin/echo $((i * 3)))
+			sum=$((sum + x))
+			((i % 20)) || echo $i $sum
+		done
+		echo "result $sum"
+	END
+	launch /bin/bash loop.sh
+	wait_ready
+	local n=0 saved=0
+	while alive "$PID" && ! has out '^result' && ((n < 60)); do
+		run "$GODWIT" checkpoint "$PID"
+		# It may have ended just before.
+		[[ $RC == [03] ]] || has out '^result' || fail "exit status $RC: $(cat cmd.err)"
+		[[ $RC == 0 ]] && saved=$((saved + 1))
+		n=$((n + 1))
+	done
+	wait "$PID" || fail "the script ended with $?"
+	has out '^result 240600$' || fail "the result differs: $(tail -n 1 out)"
+	note "$saved of $n checkpoints saved it"
+	((n > 5)) || fail "only $n checkpoints"
+}
+
+again_and_again() { # SUBJECT TIMES
+	become user
+	launch "$SUBJECTS/$1" "$CTL"
+	wait_ready
+	local i
+	for ((i = 0; i < $2; i++)); do
+		expect 0 "$GODWIT" checkpoint "$PID"
+	done
+	nothing_left
+	expect 0 "$GODWIT" verify myckpt
+	verdict
+}
+
+each_restarts() { # SUBJECT TIMES: each image of a changing program restarts
+	become user
+	local i
+	launch "$SUBJECTS/$1" "$CTL"
+	wait_ready
+	for ((i = 0; i < $2; i++)); do
+		expect 0 "$GODWIT" checkpoint "$PID" --kill
+		wait "$PID" 2>/dev/null
+		OUT=out$i ERR=err2 launch "$GODWIT" restart myckpt
+		ping
+	done
+	verdict
+}
+
+exec_loop() { # the target executes another program all the time
+	become user
+	cat >self.sh <<-'END'
+		[ -e "$1/release" ] && { echo ok; exit 0; }
+		[ $2 = 0 ] && echo ready
+		exec /bin/sh "$0" "$1" $(($2 + 1))
+	END
+	launch /bin/sh "$W/self.sh" "$CTL" 0
+	wait_ready
+	local i
+	for i in {1..100}; do
+		run "$GODWIT" checkpoint "$PID"
+		[[ $RC == [013] ]] || fail "exit status $RC: $(cat cmd.err)"
+		alive "$PID" || fail "the target is gone: $(cat cmd.err)"
+	done
+	verdict
+}
+
+# Nothing of ours listens anywhere, ever.
+no_listener() {
+	need nm
+	local names
+	names=$(nm "$GODWIT" "$MYRESTART" | grep -Ew 'listen|accept|accept4|bind' || true)
+	[[ -z $names ]] || fail "the tool can listen: $names"
+}
+
+try script_that_starts_children_is_never_harmed bash_loop
+for s in threads_churn mem_churn faulty sleepers; do
+	try "forty_checkpoints_of_$s" again_and_again $s 40
+done
+for s in threads_churn mem_churn faulty; do
+	try "eight_restarts_of_$s" each_restarts $s 8
+done
+LIMIT=120 try checkpoints_of_a_program_that_executes_others exec_loop
+try the_tool_does_not_listen no_listener
+finish
