@@ -142,13 +142,12 @@ int io_read_file(int dirfd, const char *path, struct buf *b)
 		return -errno;
 	b->len = 0;
 	for (;;) {
-		/* Proc files hand out at most what fits: big steps, few calls. */
-		size_t step = b->cap > 65536 ? b->cap : 65536;
 		ssize_t n;
 
-		if (!buf_reserve(b, step))
+		if (!buf_reserve(b, 16384))
 			return -ENOMEM;
-		n = read(fd, b->p + b->len, step);
+		/* Proc files hand out a page or so a call, whatever is asked for. */
+		n = read(fd, b->p + b->len, b->cap - b->len - 1);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)

@@ -46,7 +46,7 @@ static int write_prpsinfo(struct job *j, struct err *err)
 	};
 	size_t n = 0;
 
-	strncpy(s.pr_fname, p->comm, sizeof(s.pr_fname) - 1);
+	memcpy(s.pr_fname, p->comm, sizeof(s.pr_fname) - 1);
 	for (size_t i = 0; i < p->argc && n + 1 < sizeof(s.pr_psargs); i++) {
 		size_t len = strlen(p->argv[i]);
 

@@ -17,7 +17,6 @@
  */
 #include "remote/remote.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <elf.h>
 #include <fcntl.h>
@@ -462,29 +461,6 @@ void remote_set_thread(struct remote *r, size_t thread, const struct user_regs_s
 	r->threads[thread].regs = *regs;
 	r->threads[thread].sigmask = sigmask;
 	r->threads[thread].borrowed = true; /* it must be given these */
-}
-
-pid_t remote_outer_tid(const struct remote *r, pid_t ns_tid, struct err *err)
-{
-	int fd = openat(r->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	__cleanup_buf struct buf b = {0};
-	pid_t found = -ESRCH;
-	struct dirent *d;
-
-	while (dir && found < 0 && (d = readdir(dir))) {
-		struct err ignored = ERR_INIT;
-		struct proc_status st;
-		char path[280];
-
-		snprintf(path, sizeof(path), "task/%s/status", d->d_name);
-		if (d->d_name[0] != '.' && !io_read_file(r->procfd, path, &b) &&
-		    !proc_parse_status(b.p, &st, &ignored) && st.ns_pid == ns_tid)
-			found = (pid_t)atoi(d->d_name);
-	}
-	if (dir)
-		closedir(dir);
-	return found < 0 ? err_set(err, found, "thread %d has ended", ns_tid) : found;
 }
 
 void remote_vdso_moved(struct remote *r, uint64_t from, uint64_t to)

@@ -119,8 +119,6 @@ int remote_prepare_at(struct remote *r, uint64_t scratch, size_t max_threads, ui
 uint64_t remote_scratch_len(size_t max_threads);
 /* Takes a new, stopped thread as the next one. */
 int remote_add_thread(struct remote *r, pid_t tid, pid_t ns_tid, struct err *err) __must_check;
-/* The id in our namespace of the thread that knows itself as ns_tid. */
-pid_t remote_outer_tid(const struct remote *r, pid_t ns_tid, struct err *err) __must_check;
 /* Makes the process exit with this status (or kills it), then frees. */
 void remote_exit(struct remote *r, int status);
 /* The program that ran moved the vdso, and the first unit with it. */

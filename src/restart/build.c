@@ -190,19 +190,15 @@ static uint64_t old_vdso(const struct process *p)
 	return 0;
 }
 
-/* Outer ids of the new threads, in the order in which they were made. */
+/* The guardian is in the program's pid namespace: their ids are its ids. */
 static int adopt_threads(struct rebuild *b, struct err *err)
 {
 	for (size_t i = 1; i < b->proc.nthreads; i++) {
-		pid_t outer = b->tids[i];
 		int status, ret;
 
-		if (b->remote.ns_pid != b->remote.pid &&
-		    (outer = remote_outer_tid(&b->remote, b->tids[i], err)) < 0)
-			return outer;
-		if (waitpid(outer, &status, __WALL) != outer || !WIFSTOPPED(status))
+		if (waitpid(b->tids[i], &status, __WALL) != b->tids[i] || !WIFSTOPPED(status))
 			return err_set(err, -ESRCH, "a new thread ended at once");
-		if ((ret = remote_add_thread(&b->remote, outer, b->tids[i], err)))
+		if ((ret = remote_add_thread(&b->remote, b->tids[i], b->tids[i], err)))
 			return ret;
 	}
 	return 0;

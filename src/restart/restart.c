@@ -63,7 +63,7 @@ static int become(struct rebuild *b, struct err *err)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	b->restore.new_pid = b->tids[0] = getpid();
-	if ((ret = guard_myself(b, err)) || (ret = act_all(b, err)))
+	if ((ret = guard_myself(b, err)))
 		return ret;
 	return exec_program(b, err);
 }
@@ -91,14 +91,14 @@ int restart(const struct restart_options *o, void (*notice)(void *, const char *
 		.notice = notice,
 		.notice_arg = arg,
 	};
-	(void)ret_status;
 	ret = load(&b, err);
 	if (!ret)
 		ret = check_all(&b, err);
 	if (!ret && o->explain)
 		ret = rebuild_explain(&b, err);
-	else if (!ret)
-		ret = become(&b, err);
+	else if (!ret && !(ret = act_all(&b, err)))
+		ret = restart_wants_same_ids(&b) ? restart_same_ids(&b, ret_status, err)
+						 : become(&b, err);
 	forget(&b);
 	return ret;
 }

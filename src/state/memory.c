@@ -470,7 +470,8 @@ static int validate_runs(const struct process *p, struct err *err)
 		if (!m || !r->len || r->start % PAGE_SIZE_4K || r->len % PAGE_SIZE_4K ||
 		    r->start < at || r->start < m->start || r->len > m->end - m->start ||
 		    r->start > m->end - r->len || clean != !!(r->flags & RUN_CLEAN) ||
-		    (r->flags & ~(uint32_t)RUN_CLEAN) || m->kind == MAPPING_VVAR || m->kind == MAPPING_SHARED)
+		    (r->flags & ~(uint32_t)RUN_CLEAN) || m->kind == MAPPING_VVAR ||
+		    m->kind == MAPPING_SHARED)
 			return err_image(err, "stored range %zu (%#llx) is impossible", i,
 					 (unsigned long long)r->start);
 		at = r->start + r->len;

@@ -39,6 +39,7 @@ struct restore {
 	enum ids_policy ids;
 	bool explain;       /* only print: nothing may be touched */
 	int image_fd;       /* the image's descriptor in the new process */
+	bool drop_rights;   /* every thread has a capability of the restart's to give up */
 	bool *file_matches; /* per process.mapped_files: it may be mapped again */
 	/* While the calls are planned: */
 	const struct proc_maps *now;   /* the new process's maps, right after exec */

@@ -5,6 +5,7 @@
  * restart/; they are never all in memory.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,21 @@ static int validate(const struct process *p, struct err *err)
 	return 0;
 }
 
+/* The right to choose ids, in a user namespace of its own: see restart/ids.c. */
+static void drop_rights(struct program *g)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[2] = {{0}};
+	uint64_t head, data;
+
+	program_call(g, "no rights of the restart's", SYS_prctl, PR_CAP_AMBIENT,
+		     PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0);
+	program_reserve(g, PROGRAM_PIECE(sizeof(h)) + PROGRAM_PIECE(sizeof(none)));
+	head = program_data(g, &h, sizeof(h));
+	data = program_data(g, none, sizeof(none));
+	program_call(g, "no rights of the restart's", SYS_capset, head, data, 0, 0, 0, 0);
+}
+
 /* Run by each thread itself; restart/ has made them all. */
 static int restore(struct restore *r, const struct process *p, struct err *err)
 {
@@ -212,6 +228,8 @@ static int restore(struct restore *r, const struct process *p, struct err *err)
 		} ss = {t->altstack_sp, t->altstack_flags, 0, t->altstack_size};
 
 		program_thread(g, (uint32_t)i);
+		if (r->drop_rights)
+			drop_rights(g);
 		program_call(g, "address to clear at exit", SYS_set_tid_address, t->tid_address, 0,
 			     0, 0, 0, 0);
 		if (t->robust_list)

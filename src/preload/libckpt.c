@@ -1,0 +1,214 @@
+/*
+ * libckpt.so: the doorbell.
+ *
+ *     LD_PRELOAD=/abs/libckpt.so ./prog &  kill -12 $!  ->  ./myckpt
+ *
+ * Hard constraints: no wrapper around any function of the C library, and none
+ * of them called, so that the library can be loaded into any program and its
+ * handler can interrupt anything, malloc() with its lock held included.  So:
+ * system calls only, no errno, no thread-local data, no memory but its own.
+ *
+ * The handler starts the engine, a static program that this library carries
+ * (embed.S), and waits for it.  The engine stops the whole program, this handler
+ * included, and copies it; a restarted program finds itself in the
+ * handler, whose wait fails with ECHILD, and returns from it.
+ *
+ * GODWIT_IMAGE   where to, instead of "myckpt" in the working directory
+ * GODWIT_SIGNAL  number of the signal, instead of 12 (SIGUSR2)
+ */
+#define SYS_write 1
+#define SYS_rt_sigaction 13
+#define SYS_rt_sigprocmask 14
+#define SYS_getpid 39
+#define SYS_clone 56
+#define SYS_exit 60
+#define SYS_wait4 61
+#define SYS_prctl 157
+#define SYS_memfd_create 319
+#define SYS_execveat 322
+
+#define SIGUSR2 12
+#define SA_RESTORER 0x04000000UL
+#define SA_RESTART 0x10000000UL
+#define CLONE_VM 0x100
+#define CLONE_VFORK 0x4000
+#define WAIT_ALL 0x40000000 /* __WALL: the engine has no exit signal */
+#define MFD_CLOEXEC 1
+#define AT_EMPTY_PATH 0x1000
+#define PR_SET_PTRACER 0x59616d61
+#define EINTR 4
+
+struct kernel_sigaction {
+	void (*handler)(int);
+	unsigned long flags;
+	void (*restorer)(void);
+	unsigned long mask;
+};
+
+extern const char ckpt_engine[], ckpt_engine_end[];
+extern char **environ __attribute__((weak, visibility("default")));
+
+static char image[4096] = "myckpt";
+static char engine_stack[16384] __attribute__((aligned(16)));
+static volatile int busy, again;
+
+static long call(long nr, long a, long b, long c, long d, long e)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+
+void ckpt_sigreturn(void);
+__asm__(".text\n.hidden ckpt_sigreturn\n.type ckpt_sigreturn, @function\n"
+	"ckpt_sigreturn: mov $15, %eax\n syscall\n");
+
+static void say(const char *text)
+{
+	long n = 0;
+
+	while (text[n])
+		n++;
+	call(SYS_write, 2, (long)text, n, 0, 0);
+}
+
+static char *decimal(char buf[24], long v)
+{
+	char *p = buf + 23;
+
+	*p = '\0';
+	do
+		*--p = (char)('0' + v % 10);
+	while (v /= 10);
+	return p;
+}
+
+/* In the child: it shares our memory until it executes, so it must touch
+ * nothing but its own stack. */
+static __attribute__((noreturn, used)) void ckpt_start_engine(char **argv)
+{
+	static const char none[] = "";
+	char *env[] = {0};
+	const char *p = ckpt_engine;
+	long fd = call(SYS_memfd_create, (long)"godwit-engine", MFD_CLOEXEC, 0, 0, 0);
+
+	while (fd >= 0 && p < ckpt_engine_end) {
+		long n = call(SYS_write, fd, (long)p, ckpt_engine_end - p, 0, 0);
+
+		if (n <= 0)
+			break;
+		p += n;
+	}
+	if (p == ckpt_engine_end)
+		call(SYS_execveat, fd, (long)none, (long)argv, (long)env, AT_EMPTY_PATH);
+	say("godwit: cannot start the checkpoint engine (memfd_create or execveat failed)\n");
+	call(SYS_exit, 1, 0, 0, 0, 0);
+	__builtin_unreachable();
+}
+
+/* clone(CLONE_VM | CLONE_VFORK): the child runs on a stack of its own. */
+static long spawn(char **argv)
+{
+	register long r10 __asm__("r10") = 0;
+	register long r8 __asm__("r8") = 0;
+	register char **args __asm__("r12") = argv;
+	long ret;
+
+	__asm__ volatile("syscall\n\t"
+			 "test %%rax, %%rax\n\t"
+			 "jnz 1f\n\t"
+			 "xor %%ebp, %%ebp\n\t"
+			 "mov %%r12, %%rdi\n\t"
+			 "call ckpt_start_engine\n"
+			 "1:"
+			 : "=a"(ret)
+			 : "a"(SYS_clone), "D"(CLONE_VM | CLONE_VFORK),
+			   "S"(engine_stack + sizeof(engine_stack)), "d"(0), "r"(r10), "r"(r8),
+			   "r"(args)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+
+static void checkpoint_once(void)
+{
+	unsigned long all = ~0UL, old;
+	char number[24];
+	char *argv[] = {(char *)"godwit-engine", decimal(number, call(SYS_getpid, 0, 0, 0, 0, 0)),
+			image, 0};
+	long pid, status, got;
+
+	/* No handler of the program may run in the child. */
+	call(SYS_rt_sigprocmask, 2, (long)&all, (long)&old, sizeof(all), 0);
+	pid = spawn(argv);
+	call(SYS_rt_sigprocmask, 2, (long)&old, 0, sizeof(old), 0);
+	if (pid <= 0) {
+		say("godwit: cannot start the checkpoint engine (clone failed)\n");
+		return;
+	}
+	/* Where Yama is on, only a named process may attach; elsewhere EINVAL. */
+	call(SYS_prctl, PR_SET_PTRACER, pid, 0, 0, 0);
+	do
+		got = call(SYS_wait4, pid, (long)&status, WAIT_ALL, 0, 0);
+	while (got == -EINTR);
+	call(SYS_prctl, PR_SET_PTRACER, 0, 0, 0, 0);
+}
+
+/* Threads take signals independently of each other: one rings the bell, the
+ * others leave a note that it be rung once more. */
+static void on_signal(int sig)
+{
+	(void)sig;
+	__atomic_store_n(&again, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&again, __ATOMIC_SEQ_CST) &&
+	       !__atomic_exchange_n(&busy, 1, __ATOMIC_SEQ_CST)) {
+		while (__atomic_exchange_n(&again, 0, __ATOMIC_SEQ_CST))
+			checkpoint_once();
+		__atomic_store_n(&busy, 0, __ATOMIC_SEQ_CST);
+	}
+}
+
+static const char *env(const char *name)
+{
+	char **e = &environ ? environ : 0;
+
+	for (; e && *e; e++) {
+		const char *p = *e, *n = name;
+
+		while (*n && *p == *n)
+			p++, n++;
+		if (!*n && *p == '=')
+			return p + 1;
+	}
+	return 0;
+}
+
+static __attribute__((constructor)) void hang_bell(void)
+{
+	struct kernel_sigaction sa = {on_signal, SA_RESTORER | SA_RESTART, ckpt_sigreturn, 0};
+	const char *name = env("GODWIT_IMAGE"), *number = env("GODWIT_SIGNAL");
+	long sig = SIGUSR2, n = 0;
+
+	if (name && *name) {
+		while (name[n] && n < (long)sizeof(image) - 1) {
+			image[n] = name[n];
+			n++;
+		}
+		image[n] = '\0';
+	}
+	if (number && *number) {
+		for (sig = 0; *number >= '0' && *number <= '9' && sig < 1000; number++)
+			sig = sig * 10 + (*number - '0');
+		if (*number || sig < 1 || sig > 64 ||
+		    call(SYS_rt_sigaction, sig, (long)&sa, 0, 8, 0))
+			say("godwit: GODWIT_SIGNAL is not the number of a signal that can be "
+			    "caught\n");
+		return;
+	}
+	call(SYS_rt_sigaction, sig, (long)&sa, 0, 8, 0);
+}
