@@ -264,7 +264,7 @@ static int symbol_from(const struct elf *e, uint32_t type, uint64_t addr, char *
 		       uint64_t *ret_offset)
 {
 	struct best best = {.found = false};
-	Elf64_Shdr table;
+	Elf64_Shdr table = {0};
 	int ret = section_of_type(e, type, &table);
 
 	if (ret <= 0)
