@@ -6,9 +6,3 @@ int __attribute__((weak)) cmd_show(int argc, char **argv)
 	(void)argv;
 	return 1;
 }
-int __attribute__((weak)) cmd_verify(int argc, char **argv)
-{
-	(void)argc;
-	(void)argv;
-	return 1;
-}

@@ -1,0 +1,85 @@
+/*
+ * godwit verify IMAGE: every checksum, structure and limit of an image.
+ * Changes nothing, needs no privilege but to read the file.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "cli/cli.h"
+#include "image/image.h"
+#include "state/state.h"
+
+static void usage(FILE *out)
+{
+	fputs("usage: godwit verify IMAGE\n"
+	      "Check an image: every checksum, structure and limit.\n"
+	      "Exit status: 0 the image is good, 5 it is damaged, incompatible or no image.\n",
+	      out);
+}
+
+/* What the notes say of the memory must be what is in the data area. */
+static int check_runs(struct image *img, const struct process *p, struct err *err)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < p->nruns; i++)
+		if (__builtin_add_overflow(sum, p->runs[i].len, &sum))
+			break;
+	if (sum == image_data_size(img))
+		return 0;
+	err_image(err,
+		  "'%s' contradicts itself: its notes tell of %llu bytes of memory, %llu are there",
+		  image_path(img), (unsigned long long)sum,
+		  (unsigned long long)image_data_size(img));
+	return err_hint(err, "take the file from a backup, or make a new checkpoint");
+}
+
+static int verify(const char *path, struct err *err)
+{
+	struct image *img;
+	struct process p;
+	int ret = image_open(path, &img, err);
+
+	if (ret)
+		return ret;
+	ret = process_load(img, &p, err);
+	if (!ret) {
+		ret = check_runs(img, &p, err);
+		if (!ret)
+			ret = image_verify_blocks(img, 0, image_blocks(img), err);
+		if (!ret && printf("%s: good: %zu thread%s, %.1f MiB of memory, %llu bytes\n", path,
+				   p.nthreads, p.nthreads == 1 ? "" : "s",
+				   (double)image_data_size(img) / 1048576,
+				   (unsigned long long)image_file_size(img)) < 0)
+			ret = err_set(err, -EIO, "cannot write to standard output");
+		process_done(&p);
+	}
+	image_close(img);
+	return ret;
+}
+
+int cmd_verify(int argc, char **argv)
+{
+	static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+	struct err err = ERR_INIT;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		usage(c == 'h' ? stdout : stderr);
+		return c == 'h' ? EXIT_DONE : EXIT_USAGE;
+	}
+	if (argc - optind != 1) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (verify(argv[optind], &err))
+		return cli_fail("verify", &err);
+	if (fflush(stdout)) {
+		err_set(&err, -EIO, "cannot write to standard output");
+		return cli_fail("verify", &err);
+	}
+	return EXIT_DONE;
+}
