@@ -98,10 +98,27 @@ subjects: $(SUBJECTS) $(B)/subjects/refuse32
 
 # Unit tests: each tests/unit/*.c is a program that prints TAP.
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*.c))
-$(B)/unit/%: tests/unit/%.c $(B)/libengine.a
+$(B)/unit/%: tests/unit/%.c $(B)/libengine.a $(wildcard tests/unit/*.h)
 	@mkdir -p $(@D)
 	$(call say,UNIT,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(B)/libengine.a $(ALL_LDFLAGS)
+
+# Fuzz targets (tests/fuzz/fuzz.h) with the driver that knows the corpus and prints
+# TAP.  `make fuzz` links them with libFuzzer and searches: FUZZ_SECONDS= for each
+# target (60), FUZZ_TARGETS= names.
+FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(filter-out %/main.c,$(wildcard tests/fuzz/*.c)))
+$(B)/fuzz/%: tests/fuzz/%.c tests/fuzz/main.c $(B)/libengine.a $(wildcard tests/unit/*.h tests/fuzz/*.h)
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(filter %.c %.a,$^) $(ALL_LDFLAGS)
+$(B)/libfuzzer/%: tests/fuzz/%.c $(B)/libengine.a
+	@mkdir -p $(@D)
+	$(call say,FUZZER,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(ALL_LDFLAGS)
+.PHONY: fuzz-programs fuzz
+fuzz-programs: $(FUZZ)
+fuzz:
+	@tests/fuzz/run.sh "$(B)" $(FUZZ_TARGETS)
 
 $(B)/count: examples/count.c
 	@mkdir -p $(@D)
@@ -109,8 +126,8 @@ $(B)/count: examples/count.c
 	$(Q)$(CC) -O1 -g -Wall -o $@ $<
 
 # Begins with the classic round, then runs all tests.  TESTS= chooses some.
-TESTS ?= $(sort $(wildcard tests/*/*.t)) $(UNIT)
-check: all subjects $(UNIT) $(B)/count
+TESTS ?= $(sort $(wildcard tests/*/*.t)) $(UNIT) $(FUZZ)
+check: all subjects $(UNIT) $(FUZZ) $(B)/count
 	@./setup.sh build test
 	@B=$(B) tests/classic.sh
 	@B=$(B) prove -j2 --timer --merge $(TESTS)
