@@ -108,10 +108,10 @@ class Subject:
         finally:
             os.kill(self.proc.pid, signal.SIGCONT)
 
-    def pause_during(self, command, one_core=False):
+    def pause_during(self, command):
         """Longest gap in ns that the subject saw, and what spawn measured."""
         self.control.order(RESET)
-        wall, kib = run(command, one_core)
+        wall, kib = run(command)
         before = self.control.get(8)
         wait_for("sign of life", lambda: self.control.get(8) > before + 1000)
         return self.control.longest(), wall, kib
@@ -122,13 +122,13 @@ class Subject:
         self.proc.stdout.close()
 
 
-def spawn_line(mode, command, one_core=False):
-    return [program("bench/spawn")] + (["-1"] if one_core else []) + [mode] + command
+def spawn_line(mode, command):
+    return [program("bench/spawn"), mode] + command
 
 
-def run(command, one_core=False):
+def run(command):
     """(ns, KiB) of a command that must succeed."""
-    out = subprocess.run(spawn_line("wall", command, one_core), capture_output=True, text=True,
+    out = subprocess.run(spawn_line("wall", command), capture_output=True, text=True,
                          timeout=PATIENCE)
     lines = out.stdout.split("\n")
     if out.returncode or len(lines) < 2 or lines[0].split()[1] != "0":
@@ -167,9 +167,9 @@ class Godwit:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.image)
 
-    def checkpoint(self, subject, kill=False):
+    def checkpoint(self, subject, kill=False, threads=None):
         return [program("godwit"), "checkpoint", subject.pid, "-o", self.image] + (
-            ["--kill"] if kill else [])
+            ["--kill"] if kill else []) + (["--threads", str(threads)] if threads else [])
 
     def restart(self, _subject):
         return [program("godwit"), "restart", self.image]
@@ -191,7 +191,8 @@ class Criu:
         shutil.rmtree(self.image, ignore_errors=True)
         os.mkdir(self.image, 0o700)
 
-    def checkpoint(self, subject, kill=False):
+    def checkpoint(self, subject, kill=False, threads=None):
+        """It copies with one thread, always."""
         return [self.path, "dump", "-t", subject.pid, "-D", self.image, "--shell-job", "-v0"] + (
             [] if kill else ["-R"])
 
@@ -309,21 +310,22 @@ class Bench:
         """Pause while all is copied; floor: the subject's own write() of it."""
         s = Subject(self.where, MIB, 1)
         plain = os.path.join(self.where, "plain")
-        for cores, goal in (("two threads", 1.1), ("one thread", 1.4)):
+        for threads, goal in ((2, 1.1), (1, 1.4)):
+            how = f"copying with {threads}"
             floors, memory, pauses = [], [], {t.name: [] for t in self.tools}
             for _ in range(PAIRS):
                 floors.append(ms(s.control.timed(WRITE, plain)))
                 os.unlink(plain)
                 for t in self.tools:
                     t.forget()
-                    pause, _, kib = s.pause_during(t.checkpoint(s), cores == "one thread")
+                    pause, _, kib = s.pause_during(t.checkpoint(s, threads=threads))
                     pauses[t.name].append(ms(pause))
                     if t is self.godwit:
                         memory.append(kib / 1024)
                     t.forget()
-            self.table.add(f"{MIB} MiB: checkpoint, pause, {cores}", pauses["godwit"], floors,
+            self.table.add(f"{MIB} MiB: checkpoint, pause, {how}", pauses["godwit"], floors,
                            goal, criu=self.peer(pauses), ratio_goal=True)
-            self.table.add(f"{MIB} MiB: checkpoint, own memory, {cores}", [max(memory)], [], 16,
+            self.table.add(f"{MIB} MiB: checkpoint, memory, {how}", [max(memory)], [], 16,
                            "MiB")
         s.end()
 

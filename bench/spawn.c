@@ -1,19 +1,18 @@
 /*
  * Runs a command and measures it, with as little around it as can be.
  *
- *     spawn [-1] wall COMMAND...     from exec to exit
- *     spawn [-1] output COMMAND...   from exec to the first byte on stdout
+ *     spawn wall COMMAND...     from exec to exit
+ *     spawn output COMMAND...   from exec to the first byte on stdout
  *
  * prints "nanoseconds status": the time, then the exit status (`wall` only;
  * `output` says 0), and a second line, "KiB", when the command and all that it left
  * behind have ended: the largest memory (VmHWM) of any process of it; with `output`
- * without the command itself, which becomes the program.  -1: on one core.
+ * without the command itself, which becomes the program.
  *
  * It is a subreaper: a guardian in a session of its own is waited for, too.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,23 +31,8 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static void one_core(void)
-{
-	cpu_set_t all, one;
-
-	if (sched_getaffinity(0, sizeof(all), &all))
-		return;
-	CPU_ZERO(&one);
-	for (int i = CPU_SETSIZE - 1; i >= 0; i--)
-		if (CPU_ISSET(i, &all)) {
-			CPU_SET(i, &one);
-			break;
-		}
-	sched_setaffinity(0, sizeof(one), &one);
-}
-
 /* The start is taken in the child, right before the exec. */
-static pid_t start(char **argv, int out, int is_one_core, uint64_t *ret_start)
+static pid_t start(char **argv, int out, uint64_t *ret_start)
 {
 	int p[2], null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	pid_t pid;
@@ -59,8 +43,6 @@ static pid_t start(char **argv, int out, int is_one_core, uint64_t *ret_start)
 	if (pid == 0) {
 		uint64_t t;
 
-		if (is_one_core)
-			one_core();
 		dup2(null, 0);
 		dup2(out >= 0 ? out : null, 1);
 		t = now_ns();
@@ -88,11 +70,11 @@ static long rest(long kib, pid_t not_this)
 	return kib;
 }
 
-static int wall(char **argv, int is_one_core)
+static int wall(char **argv)
 {
 	struct rusage u = {0};
 	uint64_t begin = 0, end;
-	pid_t pid = start(argv, -1, is_one_core, &begin);
+	pid_t pid = start(argv, -1, &begin);
 	int status = 0;
 
 	if (pid < 0 || wait4(pid, &status, __WALL, &u) != pid)
@@ -105,7 +87,7 @@ static int wall(char **argv, int is_one_core)
 	return 0;
 }
 
-static int output(char **argv, int is_one_core)
+static int output(char **argv)
 {
 	uint64_t begin = 0;
 	int p[2];
@@ -114,7 +96,7 @@ static int output(char **argv, int is_one_core)
 
 	if (pipe2(p, O_CLOEXEC))
 		return 1;
-	pid = start(argv, p[1], is_one_core, &begin);
+	pid = start(argv, p[1], &begin);
 	close(p[1]);
 	if (pid < 0)
 		return 1;
@@ -132,15 +114,11 @@ static int output(char **argv, int is_one_core)
 
 int main(int argc, char **argv)
 {
-	int is_one_core = argc > 1 && !strcmp(argv[1], "-1");
-
-	argv += is_one_core;
-	argc -= is_one_core;
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (argc > 2 && !strcmp(argv[1], "wall"))
-		return wall(argv + 2, is_one_core);
+		return wall(argv + 2);
 	if (argc > 2 && !strcmp(argv[1], "output"))
-		return output(argv + 2, is_one_core);
-	fprintf(stderr, "usage: spawn [-1] wall|output COMMAND...\n");
+		return output(argv + 2);
+	fprintf(stderr, "usage: spawn wall|output COMMAND...\n");
 	return 2;
 }
