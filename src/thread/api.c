@@ -6,14 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A program that ignored a failed hop must not look successful to its caller. */
 static void at_exit(int status, void *arg)
 {
-	int code = atomic_load(&psu.exit_code);
+	int64_t deadline = wire_now() + 2 * psu.step_ms * 1000000LL;
+	struct timespec nap = {.tv_nsec = 1000000};
+	int code;
 
 	(void)arg;
+	while (atomic_load(&psu.unconfirmed) && wire_now() < deadline)
+		nanosleep(&nap, NULL);
+	code = atomic_load(&psu.exit_code);
 	if (status || !code)
 		return;
 	fflush(NULL);
@@ -40,14 +46,14 @@ PSU_PUBLIC void psu_thread_setup_init(int mode)
 		psu.block = (uint32_t)strtoul(getenv("PSU_SLOT"), NULL, 10) % PSU_SLOTS & ~63U;
 	psu.jmpbuf_known = hop_jmpbuf_known();
 	on_exit(at_exit, NULL);
+	if (psu.isomalloc)
+		isomalloc_start(); /* while there is one thread only */
 	t = io_alloc(1, sizeof(*t), &err);
 	if (!t || modules_current(t, &err) || serve_start(&err)) {
 		psu_say("%s", err.what);
 		exit(err.exit);
 	}
 	free(t);
-	if (psu.isomalloc)
-		isomalloc_start();
 	psu.is_ready = true;
 }
 

@@ -6,15 +6,20 @@
  * Both happen under hops_lock, so a QUERY and a late COMMIT cannot both win.  A
  * QUERY for an unknown id leaves an ABORTED mark behind, so that frames which
  * arrive after it are refused.
+ *
+ * STARTED becomes TOLD when the sender is known to know it, by SEEN or by a
+ * QUERY.  The process does not end before, within a time: the thread may do its
+ * work and end main() in less time than a broken connection takes to be noticed.
  */
 #include "thread/psu.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-enum hop_state { H_NONE, H_PREPARED, H_STARTED, H_ABORTED };
+enum hop_state { H_NONE, H_PREPARED, H_STARTED, H_TOLD, H_ABORTED };
 
 #define HOPS 4096
 static struct {
@@ -34,7 +39,7 @@ static enum hop_state hop_turn(const struct psu_id *id, enum hop_state from, enu
 	for (i = 0; i < HOPS; i++)
 		if (hops[i].state != H_NONE && !memcmp(&hops[i].id, id, sizeof(*id)))
 			break;
-	if (i == HOPS && from == H_NONE) {
+	if (i == HOPS && from == H_NONE && to != H_NONE) {
 		/* The oldest goes: its sender has long had its answer. */
 		i = newest++ % HOPS;
 		hops[i].id = *id;
@@ -60,8 +65,10 @@ int answer_query(struct peer *p, const struct wire_head *head, struct err *err)
 	if (e)
 		return e;
 	hop_turn(&id, H_NONE, H_ABORTED);
-	started = hop_turn(&id, H_PREPARED, H_ABORTED) == H_STARTED;
-	return wire_send(p->w, F_ANSWER, &v, 1, err);
+	started = hop_turn(&id, H_PREPARED, H_ABORTED) != H_ABORTED;
+	e = wire_send(p->w, F_ANSWER, &v, 1, err);
+	hop_turn(&id, H_STARTED, H_TOLD);
+	return e;
 }
 
 int take_notice(struct peer *p, const struct wire_head *head, struct err *err)
@@ -319,6 +326,25 @@ static int await_commit(struct peer *p, struct err *err)
 	return e;
 }
 
+/* Until the sender knows that its thread runs here; within limits. */
+static int await_seen(struct peer *p, const struct psu_id *hop, struct err *err)
+{
+	struct timespec nap = {.tv_nsec = 5000000};
+	struct wire_head head;
+	int64_t deadline;
+	int e;
+
+	wire_deadline(p->w, psu.step_ms);
+	e = wire_recv(p->w, &head, 0, err);
+	if (!e && head.type == F_SEEN)
+		hop_turn(hop, H_STARTED, H_TOLD);
+	deadline = wire_now() + psu.step_ms * 1000000LL;
+	while (hop_turn(hop, H_NONE, H_NONE) == H_STARTED && wire_now() < deadline)
+		nanosleep(&nap, NULL);
+	atomic_fetch_sub(&psu.unconfirmed, 1);
+	return e;
+}
+
 static int conclude(struct peer *p, struct guest *g, struct fixup *f, struct err *err)
 {
 	struct slot *s = g->slot;
@@ -335,6 +361,7 @@ static int conclude(struct peer *p, struct guest *g, struct fixup *f, struct err
 	psu_fault("got-commit", p->w);
 	if (hop_turn(&g->head.hop, H_PREPARED, e ? H_ABORTED : H_STARTED) != H_STARTED)
 		return e ? e : err_set(err, -ECANCELED, "the sender has given this hop up");
+	atomic_fetch_add(&psu.unconfirmed, 1);
 	start(p, g, f);
 	g->slot = NULL;
 	/* First the confirmation: the thread may end the process at once.  If it
@@ -345,6 +372,9 @@ static int conclude(struct peer *p, struct guest *g, struct fixup *f, struct err
 	psu_info("read %llu bytes of stack from %s", (unsigned long long)g->head.stack_len,
 		 p->w->peer);
 	slot_command(s, CMD_RESUME);
+	if (!e)
+		return await_seen(p, &g->head.hop, err);
+	await_seen(p, &g->head.hop, &(struct err){0});
 	return e;
 }
 

@@ -252,7 +252,7 @@ static void *find_real(const char *name)
 	return p;
 }
 
-static bool find_all_real(void)
+static bool find_all_real(struct real_alloc *ret)
 {
 	struct real_alloc r;
 
@@ -263,7 +263,7 @@ static bool find_all_real(void)
 	r.usable_size = (size_t(*)(void *))(uintptr_t)find_real("malloc_usable_size");
 	if (!r.malloc || !r.aligned_alloc || !r.realloc || !r.free || !r.usable_size)
 		return false;
-	real_alloc = r;
+	*ret = r;
 	return true;
 }
 
@@ -276,13 +276,17 @@ static int count_modules(struct dl_phdr_info *info, size_t size, void *arg)
 
 void isomalloc_start(void)
 {
+	struct real_alloc real;
 	struct visit v = {0};
 	int dynamic = 0;
 
 	dl_iterate_phdr(count_modules, &dynamic);
-	if (!dynamic || !find_all_real()) {
+	if (!dynamic || !find_all_real(&real)) {
 		psu_say("PSU_ISOMALLOC=1 needs a dynamically linked program");
 		exit(EXIT_UNSUPPORTED);
 	}
+	real_alloc = real;
 	dl_iterate_phdr(one_module, &v);
+	/* Once more: its initial values were relocations of the executable, too. */
+	real_alloc = real;
 }

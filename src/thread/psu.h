@@ -190,6 +190,7 @@ enum psu_frame {
 	F_READY,
 	F_COMMIT,
 	F_RUNNING,
+	F_SEEN,
 	F_QUERY,
 	F_ANSWER,
 	F_ENDED,
@@ -225,7 +226,7 @@ struct hop_head {
 	uint32_t wants_notice; /* this process waits for the thread's end */
 	uint32_t zero;
 	uint64_t sum; /* of the bytes that follow */
-		      /* stack, arena, globals, tls (struct tls_head + bytes), fds follow */
+	/* stack, arena, globals, tls (struct tls_head + bytes), fds follow */
 };
 
 struct tls_head {
@@ -260,6 +261,7 @@ struct psu {
 	int orphans_done;
 	uint32_t block; /* first slot of our block */
 	atomic_int exit_code;
+	atomic_int unconfirmed; /* threads taken over whose sender may not know yet */
 	bool result_asked;
 	bool jmpbuf_known;
 };

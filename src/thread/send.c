@@ -5,7 +5,7 @@
  *   2. HOP: everything; the peer builds the thread and answers READY or REFUSE
  *   3. COMMIT: from the first byte of it on, this side must not run the thread
  *      again on its own judgement
- *   4. RUNNING: the peer confirms; the frames here are dropped
+ *   4. RUNNING: the peer confirms; the frames here are dropped; SEEN tells it so
  *
  * Up to 3 every failure is harmless: the thread stays.  If the connection fails
  * between 3 and 4, this side asks (QUERY) over a new one.  The peer's answer is
@@ -392,7 +392,12 @@ static enum verdict deliver(struct slot *s, struct parcel *p, struct link *l, st
 	if (!e)
 		e = await(l, F_RUNNING, err);
 	psu_fault("got-running", &l->w);
-	return e ? settle(l, &p->head.hop, err) : GONE;
+	if (e)
+		return settle(l, &p->head.hop, err);
+	/* Lets the peer end when it likes.  If it gets lost the peer waits a while. */
+	if (wire_send(&l->w, F_SEEN, NULL, 0, err))
+		*err = ERR_INIT;
+	return GONE;
 }
 
 static void flush_streams(void)

@@ -18,7 +18,6 @@
 #include <unistd.h>
 #include <unwind.h>
 
-
 struct walk {
 	uint64_t low, high; /* what travels */
 	uint64_t at;        /* where the next frame begins */
