@@ -37,6 +37,9 @@ $(B)/libengine.a: $(call obj,$(ENGINE_SRC))
 	$(call say,AR,$@)
 	$(Q)rm -f $@; $(AR) rcs $@ $^
 
+# Called only where the CPU has it.
+$(B)/obj/src/arch/x86_64/hash_avx2.o: ALL_CFLAGS += -mavx2
+
 $(B)/godwit: $(call obj,$(CLI_SRC)) $(B)/libengine.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)

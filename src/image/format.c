@@ -1,16 +1,14 @@
 /* The places and headers that follow from the sizes: see format.h. */
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "image/format.h"
 
 #include <string.h>
 
+#include "arch/x86_64/hash.h"
 #include "base/io.h"
 
 uint64_t image_hash(const void *data, size_t len)
 {
-	return XXH3_64bits(data, len);
+	return arch_hash(data, len);
 }
 
 static void fill_ehdr(Elf64_Ehdr *e, const struct image_super *s)
