@@ -165,6 +165,8 @@ static void notice(void *arg, const char *text)
 	guardian_notice(((struct job *)arg)->front, text);
 }
 
+_Static_assert(ARRAY_SIZE(steps) <= ARRAY_SIZE(((struct checkpoint_result *)0)->steps), "room for each");
+
 /* Runs in the guardian. */
 static int work(void *arg, int front, void *result, struct err *err)
 {
@@ -186,16 +188,19 @@ static int work(void *arg, int front, void *result, struct err *err)
 		.notice_arg = &j,
 		.ignore_child = j.o->ignore_child,
 	};
-	for (size_t i = 0; i < ARRAY_SIZE(steps) && !ret; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(steps) && !ret; i++) {
+		uint64_t begun = now_ns();
+
 		ret = steps[i].run(&j, err);
-	if (!ret)
-		*r = (struct checkpoint_result){
-			.image_bytes = image_writer_size(j.writer),
-			.memory_bytes = memory_stored_bytes(j.proc),
-			.pause_ns = j.released_ns - j.stopped_ns,
-			.total_ns = now_ns() - j.begun_ns,
-			.nthreads = (uint32_t)j.proc->nthreads,
-		};
+		strncpy(r->steps[i].name, steps[i].name, sizeof(r->steps[i].name) - 1);
+		r->steps[i].ns = now_ns() - begun;
+	}
+	r->image_bytes = j.writer ? image_writer_size(j.writer) : 0;
+	r->memory_bytes = memory_stored_bytes(j.proc);
+	r->pause_ns = j.released_ns - j.stopped_ns;
+	r->total_ns = now_ns() - j.begun_ns;
+	r->nthreads = (uint32_t)j.proc->nthreads;
+	r->nsteps = ARRAY_SIZE(steps);
 	job_done(&j);
 	return ret;
 }

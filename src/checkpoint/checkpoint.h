@@ -28,6 +28,11 @@ struct checkpoint_result {
 	uint64_t pause_ns;     /* from the first stop to the release */
 	uint64_t total_ns;
 	uint32_t nthreads;
+	uint32_t nsteps;
+	struct checkpoint_step {
+		char name[16];
+		uint64_t ns;
+	} steps[16]; /* what took how long, in order */
 };
 
 /* One line to the person at the terminal. */

@@ -31,7 +31,7 @@ static bool parse_number(const char *s, long min, long max, long *ret)
 	return *s && !*end && !errno && *ret >= min && *ret <= max;
 }
 
-static void report(const struct checkpoint_options *o, const struct checkpoint_result *r)
+static void report(const struct checkpoint_options *o, const struct checkpoint_result *r, bool verbose)
 {
 	fprintf(stderr,
 		"godwit: process %d is saved in '%s': %u thread%s, %.1f MiB; stopped for %.2f ms, "
@@ -39,6 +39,8 @@ static void report(const struct checkpoint_options *o, const struct checkpoint_r
 		o->pid, o->image, r->nthreads, r->nthreads == 1 ? "" : "s",
 		(double)r->image_bytes / 1048576, (double)r->pause_ns / 1e6,
 		(double)r->total_ns / 1e6);
+	for (uint32_t i = 0; verbose && i < r->nsteps; i++)
+		fprintf(stderr, "godwit:   %-12s %8.3f ms\n", r->steps[i].name, (double)r->steps[i].ns / 1e6);
 }
 
 int cmd_checkpoint(int argc, char **argv)
@@ -102,6 +104,6 @@ int cmd_checkpoint(int argc, char **argv)
 	if (checkpoint(&o, quiet ? NULL : cli_notice, (char[]){"checkpoint"}, &result, &err))
 		return cli_fail("checkpoint", &err);
 	if (!quiet && (verbose || isatty(STDERR_FILENO)))
-		report(&o, &result);
+		report(&o, &result, verbose);
 	return 0;
 }

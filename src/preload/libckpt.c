@@ -94,7 +94,7 @@ static char *decimal(char buf[24], long v)
 static __attribute__((noreturn, used)) void ckpt_start_engine(char **argv)
 {
 	static const char none[] = "";
-	char *env[] = {0};
+	char *none_at_all[] = {0}, **env = &environ && environ ? environ : none_at_all;
 	const char *p = ckpt_engine;
 	long fd = call(SYS_memfd_create, (long)"godwit-engine", MFD_CLOEXEC, 0, 0, 0);
 

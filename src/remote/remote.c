@@ -192,6 +192,8 @@ static void fill_unit(const struct remote *r, size_t thread, uint8_t unit[ARCH_U
 		.tid = (uint64_t)t->ns_tid,
 		.signal = (uint64_t)r->bell,
 		.mask = t->sigmask,
+		.scratch = r->scratch_at,
+		.scratch_len = r->scratch_len,
 	};
 
 	arch_heal_regs(&d, &t->regs);
@@ -277,7 +279,9 @@ static uint64_t vdso_image_end(const uint8_t *p, uint64_t len)
 	return end > len ? 0 : ALIGN_UP(end, 16);
 }
 
-static int place_vdso_unit(struct remote *r, uint64_t vdso, uint64_t len, struct err *err)
+/* *stale is what a godwit that was killed has left there; zeroed when nothing. */
+static int place_vdso_unit(struct remote *r, uint64_t vdso, uint64_t len,
+			   struct arch_unit_data *stale, struct err *err)
 {
 	uint8_t unit[ARCH_UNIT_STRIDE];
 	__cleanup_free uint8_t *p = NULL;
@@ -295,6 +299,8 @@ static int place_vdso_unit(struct remote *r, uint64_t vdso, uint64_t len, struct
 		err_refuse(err, "the vdso of this kernel has no room behind it");
 		return err_hint(err, "please report the kernel's version");
 	}
+	if (stale && !memcmp(p + end, arch_unit_code, ARCH_UNIT_CODE))
+		memcpy(stale, p + end + ARCH_UNIT_CODE, sizeof(*stale));
 	fill_unit(r, 0, unit);
 	if ((ret = remote_write_force(r, vdso + end, unit, sizeof(unit))))
 		return err_sys(err, ret, "cannot write to the vdso of process %d", r->pid);
@@ -315,33 +321,29 @@ uint64_t remote_scratch_len(size_t max_threads)
 	return units_len(max_threads) + CALLS_LEN + REMOTE_DATA_LEN;
 }
 
-static int map_scratch(struct remote *r, uint64_t where, struct err *err)
+/* At r->scratch_at, which is free, for r->scratch_len bytes. */
+static int map_scratch(struct remote *r, struct err *err)
 {
-	uint64_t units = units_len(r->max_threads), len = remote_scratch_len(r->max_threads);
-	uint64_t a[6] = {where,
-			 len,
-			 PROT_READ | PROT_EXEC,
-			 MAP_PRIVATE | MAP_ANONYMOUS | (where ? MAP_FIXED_NOREPLACE : 0),
-			 (uint64_t)-1,
-			 0};
+	uint64_t units = units_len(r->max_threads);
+	uint64_t a[6] = {r->scratch_at,         r->scratch_len,
+			 PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+			 (uint64_t)-1,          0};
 	int64_t got;
 	int ret = call_one(r, r->vdso_unit, SYS_mmap, a, &got, err);
 
 	if (ret)
 		return ret;
-	if (got < 0 && got > -4096) {
-		err_sys(err, (int)got, "cannot map %llu KiB in process %d",
-			(unsigned long long)len >> 10, r->pid);
-		return err_hint(
-			err,
-			"its address space limit (ulimit -v) or vm.max_map_count may be reached");
+	if (got != (int64_t)r->scratch_at) {
+		err_sys(err, got < 0 ? (int)got : -EEXIST, "cannot map %llu KiB in process %d",
+			(unsigned long long)r->scratch_len >> 10, r->pid);
+		return err_hint(err, "its address space limit (ulimit -v) or vm.max_map_count may "
+				     "be reached");
 	}
-	r->scratch = (uint64_t)got;
-	r->scratch_len = len;
+	r->scratch = r->scratch_at;
 	r->calls = r->scratch + units;
 	r->data = r->calls + CALLS_LEN;
 	fault_point("scratch mapped");
-	uint64_t b[6] = {r->calls, len - units, PROT_READ | PROT_WRITE};
+	uint64_t b[6] = {r->calls, r->scratch_len - units, PROT_READ | PROT_WRITE};
 
 	if ((ret = call_one(r, r->vdso_unit, SYS_mprotect, b, &got, err)))
 		return ret;
@@ -380,38 +382,55 @@ static void forget_range(struct proc_maps *maps, uint64_t start, uint64_t len)
 	maps->n = n;
 }
 
-/* A scratch mapping that a killed godwit left: anonymous, r-x, begins with our
- * code; its writable part follows. */
-static int remove_stale(struct remote *r, struct proc_maps *maps, struct err *err)
+/* The scratch mapping of a godwit that was killed, as its unit in the vdso says. */
+static int remove_stale(struct remote *r, const struct arch_unit_data *stale,
+			struct proc_maps *maps, struct err *err)
 {
-	uint64_t rest = remote_scratch_len(1) - units_len(1);
+	uint64_t a[6] = {stale->scratch, stale->scratch_len};
+	int64_t got;
+	int ret;
 
 	for (size_t i = 0; i < maps->n; i++) {
 		const struct proc_map *m = &maps->v[i];
-		uint64_t a[6] = {m->start, m->end - m->start};
-		char head[64];
-		int64_t got;
-		int ret;
 
-		if (m->ino || m->shared || *m->name || m->prot != (PROT_READ | PROT_EXEC) ||
-		    remote_read(r, m->start, head, sizeof(head)) ||
-		    memcmp(head, arch_unit_code, sizeof(head)))
+		if (m->start != stale->scratch || m->ino || m->shared || *m->name ||
+		    m->prot != (PROT_READ | PROT_EXEC))
 			continue;
-		if (i + 1 < maps->n && maps->v[i + 1].start == m->end &&
-		    maps->v[i + 1].end >= m->end + rest)
-			a[1] += rest;
 		if ((ret = call_one(r, r->vdso_unit, SYS_munmap, a, &got, err)))
 			return ret;
 		if (got)
 			return err_sys(err, (int)got, "cannot remove what a killed godwit left");
 		forget_range(maps, a[0], a[1]);
-		i--;
+		return 0;
 	}
+	return 0;
+}
+
+/*
+ * Free room for the scratch mapping: apart from its neighbours, so that the
+ * kernel does not join them, and neither right below the stack nor right above
+ * the heap, which grow.
+ */
+#define APART (1ULL << 20)
+static uint64_t find_room(const struct proc_maps *maps, uint64_t len)
+{
+	for (size_t i = maps->n; i-- > 1;) {
+		const struct proc_map *low = &maps->v[i - 1], *high = &maps->v[i];
+
+		if (!strcmp(high->name, "[stack]") || !strcmp(high->name, "[vsyscall]") ||
+		    high->start - low->end < len + 2 * APART)
+			continue;
+		return high->start - APART - len;
+	}
+	/* Below everything: a program of one dense block. */
+	if (maps->n && maps->v[0].start > len + 2 * APART)
+		return maps->v[0].start - APART - len;
 	return 0;
 }
 
 int remote_prepare(struct remote *r, struct proc_maps *maps, struct err *err)
 {
+	struct arch_unit_data stale = {0};
 	uint64_t vdso = 0, len = 0;
 	int ret;
 
@@ -421,8 +440,13 @@ int remote_prepare(struct remote *r, struct proc_maps *maps, struct err *err)
 			len = maps->v[i].end - vdso;
 		}
 	r->max_threads = r->n;
-	if ((ret = place_vdso_unit(r, vdso, len, err)) || (ret = remove_stale(r, maps, err)) ||
-	    (ret = map_scratch(r, 0, err)))
+	r->scratch_len = remote_scratch_len(r->n);
+	r->scratch_at = find_room(maps, r->scratch_len);
+	if (!r->scratch_at)
+		return err_refuse(err, "process %d has no room in its address space", r->pid);
+	if ((ret = place_vdso_unit(r, vdso, len, &stale, err)) ||
+	    (stale.scratch && (ret = remove_stale(r, &stale, maps, err))) ||
+	    (ret = map_scratch(r, err)))
 		return ret;
 	return write_units(r, 0, err);
 }
@@ -434,7 +458,9 @@ int remote_prepare_at(struct remote *r, uint64_t scratch, size_t max_threads, ui
 
 	r->bell = SIGURG;
 	r->max_threads = max_threads;
-	if ((ret = place_vdso_unit(r, vdso, vdso_len, err)) || (ret = map_scratch(r, scratch, err)))
+	r->scratch_at = scratch;
+	r->scratch_len = remote_scratch_len(max_threads);
+	if ((ret = place_vdso_unit(r, vdso, vdso_len, NULL, err)) || (ret = map_scratch(r, err)))
 		return ret;
 	return write_units(r, 0, err);
 }

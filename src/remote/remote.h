@@ -43,6 +43,7 @@ struct remote {
 	bool stop_held;                /* a SIGSTOP came meanwhile: given back on release */
 	uint64_t vdso_unit;            /* address of the unit in the vdso's tail, 0: not there */
 	uint64_t scratch, scratch_len; /* scratch == 0: not mapped */
+	uint64_t scratch_at;           /* where it is, or is about to be */
 	uint64_t calls, data;          /* its parts: calls, and data for calls */
 	size_t max_threads;
 };

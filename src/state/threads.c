@@ -121,7 +121,8 @@ static int read_rseq(struct capture *c, struct tracee *t, struct thread *th, str
 	th->rseq_len = conf.rseq_abi_size;
 	th->rseq_sig = conf.signature;
 	th->rseq_flags = conf.flags;
-	return th->rseq_addr ? leave_rseq(c, t, th, err) : 0;
+	/* A thread inside a system call is in no restartable sequence. */
+	return th->rseq_addr && !arch_in_syscall(&t->regs) ? leave_rseq(c, t, th, err) : 0;
 }
 
 static int read_one(struct capture *c, struct tracee *t, struct thread *th, struct err *err)

@@ -26,8 +26,11 @@ struct arch_unit_data {
 	uint64_t mask;              /* the program's signal mask */
 	uint64_t flags, rsp, rip;
 	uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
+	/* Not for the unit: where the scratch mapping is, or is about to be, for
+	 * whoever has to clean up after us. */
+	uint64_t scratch, scratch_len;
 };
-_Static_assert(sizeof(struct arch_unit_data) == 176, "unit.S knows the offsets");
+_Static_assert(sizeof(struct arch_unit_data) == 192, "unit.S knows the offsets");
 
 extern const char arch_unit_code[], arch_unit_one[], arch_unit_rung[], arch_unit_heal[],
 	arch_unit_end[];
