@@ -31,7 +31,7 @@ CLI_SRC := $(filter-out src/cli/myrestart.c,$(wildcard src/cli/*.c))
 obj = $(patsubst %,$(B)/obj/%.o,$(1))
 
 .PHONY: all clean
-all: $(B)/godwit $(B)/myrestart $(B)/libckpt.so
+all: $(B)/godwit $(B)/myrestart $(B)/libckpt.so $(B)/count
 
 $(B)/libengine.a: $(call obj,$(ENGINE_SRC))
 	$(call say,AR,$@)

@@ -1,0 +1,65 @@
+#!/bin/bash
+# Every command that README.md shows is typed here.
+. "$(dirname "$0")/../lib.sh"
+
+# The commands of all ```sh blocks, without their comments.
+commands() {
+	awk '/^```sh$/ { on = 1; next } /^```$/ { on = 0 } on' "$TOP/README.md" |
+		sed -E 's/[[:space:]]+#.*$//; /^[[:space:]]*$/d'
+}
+
+# make WORDS: the targets are there.  They are not made: this runs inside of
+# `make check`; but the demonstration itself runs below.
+by_make() {
+	local line n=0
+	while read -r line; do
+		[[ $line == make* ]] || continue
+		# shellcheck disable=SC2086  # words of a command
+		make -n -C "$TOP" B="$B" ${line#make} >make.out 2>&1 || fail "$line: $(tail -n 3 make.out)"
+		n=$((n + 1))
+	done < <(commands)
+	((n >= 3)) || fail "only $n lines of README.md begin with make"
+}
+
+demonstration() {
+	need python3 gdb
+	become user
+	expect 0 env B="$B" "$TOP/scripts/demo.sh"
+	prints 'lines are there, once each' '^#0 '
+}
+
+# All others, in their order, in one shell, as they stand.
+by_hand() {
+	need gdb readelf
+	become user
+	ln -s "$B" build
+	[[ -x build/count ]] || fail "$B/count is not built"
+	commands | grep -v '^make' | while read -r line; do
+		printf '%s\n' "$line"
+		case $line in
+		"cat numbers") echo 'seq 1 30 | diff - numbers' ;;
+		"cat numbers.after-checkpoint") echo 'test -s numbers.after-checkpoint' ;;
+		esac
+	done >script
+	(($(grep -c . script) >= 18)) || fail "only $(grep -c . script) commands in README.md"
+	expect 0 bash -ex script
+	prints '^30$' 'clock_nanosleep|rest' 'LOAD' 'threads|Threads' 'munmap' 'ptrace'
+	says 'after-checkpoint'
+}
+
+# Links to files of ours lead somewhere.
+links() {
+	local f page bad=0
+	for page in "$TOP"/*.md "$TOP"/docs/*.md; do
+		while read -r f; do
+			[[ $f == http* || -e $(dirname "$page")/$f ]] || { note "$page: no $f"; bad=1; }
+		done < <(grep -oE '\]\([^)#]+' "$page" | cut -c3-)
+	done
+	return $bad
+}
+
+LIMIT=60 try readme_targets_of_make by_make
+LIMIT=120 try readme_demonstration demonstration
+LIMIT=120 try readme_by_hand by_hand
+try links_of_pages_lead_somewhere links
+finish
