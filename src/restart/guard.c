@@ -127,9 +127,14 @@ int guard_myself(struct rebuild *b, struct err *err)
 int exec_program(struct rebuild *b, struct err *err)
 {
 	static char *no_env[] = {NULL};
-	char **argv = b->proc.argc ? b->proc.argv : (char *[]){b->proc.exe, NULL};
+	size_t n = b->proc.argc;
+	/* With the NULL that execve(2) asks for and an image does not hold. */
+	char **argv = io_alloc(n + 2, sizeof(*argv), err);
 	char self[PATH_MAX];
 
+	if (!argv)
+		return err->error;
+	memcpy(argv, n ? b->proc.argv : &b->proc.exe, (n ? n : 1) * sizeof(*argv));
 	/* The image's descriptor goes through the exec, the others do not matter. */
 	if (fcntl(b->restore.image_fd, F_SETFD, 0))
 		return err_sys(err, -errno, "cannot pass the image on");
