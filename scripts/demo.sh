@@ -31,8 +31,10 @@ expected=$!
 
 say "A computation nobody prepared for this:"
 cmd "python3 primes.py &"
-$python primes.py </dev/null > >(tee out) &
+exec 4> >(tee out) # here, else tee would be a child of the program
+$python primes.py </dev/null >&4 4>&- &
 pid=$!
+exec 4>&-
 lines() { (($(wc -l <out) >= $1)); }
 for ((i = 0; i < 3000; i++)); do lines 5 && break; sleep 0.01; done
 say "In the middle of it, into a file, and end it:"
