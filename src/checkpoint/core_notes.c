@@ -110,21 +110,21 @@ static int write_thread_state(struct job *j, struct thread *t, struct err *err)
 	return image_writer_note(j->writer, "GODWIT", NOTE_THREAD, b.p, b.len, err);
 }
 
-/* From the stopped thread straight to the file. */
+/* From the stopped thread straight to the file.  An xsave area begins with what
+ * NT_FPREGSET holds, the 512 bytes of fxsave (Intel SDM vol. 1, 13.4.1). */
 static int write_vector_registers(struct job *j, pid_t tid, struct err *err)
 {
 	static uint8_t xstate[XSTATE_MAX];
 	struct iovec v = {xstate, sizeof(xstate)};
-	struct user_fpregs_struct fp;
 	int ret;
 
-	if (ptrace(PTRACE_GETFPREGS, tid, 0, &fp) ||
-	    ptrace(PTRACE_GETREGSET, tid, (void *)NT_X86_XSTATE, &v))
+	if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_X86_XSTATE, &v))
 		return err_sys(err, -errno, "cannot read the vector registers of thread %d", tid);
 	if (v.iov_len != j->proc->system.xstate_size)
 		return err_set(err, -EPROTO, "thread %d has %zu bytes of vector registers, not %u",
 			       tid, v.iov_len, j->proc->system.xstate_size);
-	if ((ret = image_writer_note(j->writer, "CORE", NT_FPREGSET, &fp, sizeof(fp), err)))
+	if ((ret = image_writer_note(j->writer, "CORE", NT_FPREGSET, xstate,
+				     sizeof(struct user_fpregs_struct), err)))
 		return ret;
 	return image_writer_note(j->writer, "LINUX", NT_X86_XSTATE, xstate, v.iov_len, err);
 }

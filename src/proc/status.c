@@ -110,6 +110,7 @@ int proc_parse_status(const char *text, struct proc_status *ret, struct err *err
 	ret->ns_sid = innermost(text, "NSsid", "Pid", &n);
 	ret->sig_ignored = number(text, "SigIgn", 16);
 	ret->sig_caught = number(text, "SigCgt", 16);
+	ret->sig_pending = number(text, "SigPnd", 16) | number(text, "ShdPnd", 16);
 	ret->seccomp = (uint32_t)number(text, "Seccomp", 10);
 	ret->no_new_privs = number(text, "NoNewPrivs", 10) != 0;
 	if (features) {

@@ -26,6 +26,7 @@ struct proc_status {
 		ns_sid;    /* innermost pid namespace; = the outer one where not shown */
 	uint32_t ns_depth; /* number of pid namespaces seen, >= 1 */
 	uint64_t sig_ignored, sig_caught; /* bit signo - 1 */
+	uint64_t sig_pending;             /* of the process or of this thread */
 	uint32_t seccomp;                 /* 0 none, 1 strict, 2 filter */
 	bool no_new_privs;
 	bool shadow_stack; /* x86_Thread_features: shstk */

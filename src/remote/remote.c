@@ -203,13 +203,14 @@ static void fill_unit(const struct remote *r, size_t thread, uint8_t unit[ARCH_U
 }
 
 /* A signal that the program ignores by default or by its own will: if we die,
- * it has no effect.  SIGCONT would drop a pending stop; it comes last. */
+ * it has no effect.  Not one that is pending: it would be taken by the way.
+ * SIGCONT would drop a pending stop; it comes last. */
 static int choose_bell(const struct proc_status *st)
 {
 	static const int candidates[] = {SIGURG, SIGWINCH, SIGCHLD, SIGCONT};
 
 	for (size_t i = 0; i < ARRAY_SIZE(candidates); i++)
-		if (!(st->sig_caught >> (candidates[i] - 1) & 1))
+		if (!((st->sig_caught | st->sig_pending) >> (candidates[i] - 1) & 1))
 			return candidates[i];
 	return SIGCONT;
 }

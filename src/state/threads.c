@@ -33,16 +33,24 @@ struct answers {
 		uint64_t size;
 	} altstack;
 	uint64_t tid_address;
+	uint64_t robust_list, robust_len;
+	uint64_t pending; /* of the thread and of the process, where blocked: all are */
 	char comm[16];
+};
+
+struct asking {
+	struct capture *c;
+	struct process *p;
 };
 
 static int take_answers(void *arg, size_t i, const struct wire_call *calls, const void *data,
 			struct err *err)
 {
-	struct thread *t = &((struct process *)arg)->threads[i];
+	struct asking *ask = arg;
+	struct thread *t = &ask->p->threads[i];
 	const struct answers *a = data;
 
-	if (calls[0].ret || calls[2].ret)
+	if (calls[0].ret || calls[2].ret || calls[3].ret || calls[4].ret)
 		return err_set(err, -EPROTO, "thread %d does not answer", t->tid);
 	if (calls[1].ret) {
 		err_refuse(err,
@@ -55,9 +63,14 @@ static int take_answers(void *arg, size_t i, const struct wire_call *calls, cons
 	t->altstack_size = a->altstack.size;
 	t->altstack_flags = a->altstack.flags & ~(uint32_t)SS_ONSTACK;
 	t->tid_address = a->tid_address;
+	t->robust_list = a->robust_list;
+	t->robust_len = a->robust_len;
 	memcpy(t->comm, a->comm, sizeof(t->comm));
 	t->comm[sizeof(t->comm) - 1] = '\0';
-	return 0;
+	if (!a->pending && !(t->sigmask >> (ask->c->remote->bell - 1) & 1))
+		return 0;
+	return state_peek_pending(ask->c->remote->threads[i].tid, false, &t->pending, &t->npending,
+				  err);
 }
 
 static int ask_threads(struct capture *c, struct process *p, struct err *err)
@@ -72,10 +85,18 @@ static int ask_threads(struct capture *c, struct process *p, struct err *err)
 		{.nr = SYS_prctl,
 		 .arg = {PR_GET_NAME, offsetof(struct answers, comm)},
 		 .pointers = 2},
+		{.nr = SYS_get_robust_list,
+		 .arg = {0, offsetof(struct answers, robust_list),
+			 offsetof(struct answers, robust_len)},
+		 .pointers = 2 | 4},
+		{.nr = SYS_rt_sigpending,
+		 .arg = {offsetof(struct answers, pending), 8},
+		 .pointers = 1},
 	};
+	struct asking ask = {c, p};
 
 	return remote_run_each(c->remote, calls, ARRAY_SIZE(calls), sizeof(struct answers),
-			       take_answers, p, err);
+			       take_answers, &ask, err);
 }
 
 /*
@@ -127,7 +148,6 @@ static int read_rseq(struct capture *c, struct tracee *t, struct thread *th, str
 
 static int read_one(struct capture *c, struct tracee *t, struct thread *th, struct err *err)
 {
-	size_t len = 0;
 	int ret;
 
 	th->tid = t->ns_tid;
@@ -135,10 +155,7 @@ static int read_one(struct capture *c, struct tracee *t, struct thread *th, stru
 		return ret;
 	th->regs = t->regs;
 	th->sigmask = t->sigmask;
-	if (syscall(SYS_get_robust_list, t->tid, &th->robust_list, &len))
-		return err_sys(err, -errno, "cannot read the robust list of thread %d", t->tid);
-	th->robust_len = len;
-	return state_peek_pending(t->tid, false, &th->pending, &th->npending, err);
+	return 0;
 }
 
 int threads_read_registers(struct capture *c, struct process *p, struct err *err)
