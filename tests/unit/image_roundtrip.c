@@ -123,6 +123,41 @@ static void a_hundred_thousand_segments(void)
 	round_trip(8192, 1, 100000);
 }
 
+static unsigned long peak_kib(void)
+{
+	char line[128];
+	unsigned long kib = 0;
+	FILE *f = fopen("/proc/self/status", "re");
+
+	CHECK(f);
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "VmHWM: %lu", &kib);
+	fclose(f);
+	return kib;
+}
+
+/* 3000 threads have 33 MB of notes; hardly any of it may be in memory. */
+static void memory_does_not_grow_with_the_threads(void)
+{
+	char path[] = "/tmp/image-roundtrip-XXXXXX";
+	struct err err = ERR_INIT;
+	unsigned long before;
+	struct image *img;
+
+#ifdef __SANITIZE_ADDRESS__
+	SKIP("the sanitizer keeps what is freed");
+#endif
+	CHECK(mkstemp(path) >= 0);
+	before = peak_kib();
+	CHECK(!sample_write(path, 4096, 3000, 20000, &err));
+	CHECK(peak_kib() - before < 3072);
+	CHECK(!image_open(path, &img, &err));
+	CHECK(image_file_size(img) > 33000000);
+	CHECK(peak_kib() - before < 6144);
+	image_close(img);
+	CHECK(!unlink(path));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct tap_test tests[] = {
@@ -133,6 +168,7 @@ int main(int argc, char **argv)
 		TEST(notes_and_headers_of_many_blocks),
 		TEST(the_first_count_that_needs_pn_xnum),
 		TEST(a_hundred_thousand_segments),
+		TEST(memory_does_not_grow_with_the_threads),
 	};
 
 	return tap_main(tests, ARRAY_SIZE(tests), argc, argv);
