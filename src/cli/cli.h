@@ -4,7 +4,7 @@
 
 #include "base/err.h"
 
-/* Each takes its own name as argv[0] and returns the exit status. */
+/* argv[0] is "godwit: NAME".  Each returns the exit status. */
 int cmd_checkpoint(int argc, char **argv);
 int cmd_restart(int argc, char **argv);
 int cmd_show(int argc, char **argv);
@@ -14,6 +14,9 @@ int cmd_doctor(int argc, char **argv);
 /* Prints "godwit: CMD: what" and the hint on stderr; returns the exit status
  * that the error asks for. */
 int cli_fail(const char *cmd, const struct err *err);
+
+/* Wrong command line: prints "godwit: CMD: what" and a hint on stderr; returns EXIT_USAGE. */
+int cli_usage(const char *cmd, const char *fmt, ...) __printf_like(2, 3);
 
 /* A notice of the command whose name is arg, on stderr. */
 void cli_notice(void *arg, const char *text);

@@ -175,14 +175,14 @@ static int diagnose(struct report *rep, struct verdict *v, struct err *err)
 	return 0;
 }
 
-static void usage(FILE *out)
+static void usage(void)
 {
 	fputs("usage: godwit doctor [--json]\n"
 	      "\n"
 	      "Tries, feature by feature, what this kernel, CPU, container and user allow,\n"
 	      "and says what to do about what is missing.\n"
 	      "Exit status: 0 when checkpoint and restart can work for you, else 3.\n",
-	      out);
+	      stdout);
 }
 
 int cmd_doctor(int argc, char **argv)
@@ -197,19 +197,15 @@ int cmd_doctor(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (c == 'h') {
-			usage(stdout);
+			usage();
 			return EXIT_DONE;
 		}
-		if (c != 'j') {
-			usage(stderr);
-			return EXIT_USAGE;
-		}
+		if (c != 'j')
+			return EXIT_USAGE; /* getopt_long has said why */
 		json = true;
 	}
-	if (optind < argc) {
-		usage(stderr);
-		return EXIT_USAGE;
-	}
+	if (optind < argc)
+		return cli_usage("doctor", "it takes no '%s'", argv[optind]);
 	report_init(&rep, stdout, json);
 	ret = diagnose(&rep, &v, &err);
 	report_bool(&rep, "usable", NULL, v.usable);

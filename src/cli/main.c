@@ -28,6 +28,8 @@ static int usage(FILE *out, int status)
 
 int main(int argc, char **argv)
 {
+	char title[64];
+
 	if (argc < 2)
 		return usage(stderr, EXIT_USAGE);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
@@ -37,8 +39,12 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		if (!strcmp(argv[1], commands[i].name))
+		if (!strcmp(argv[1], commands[i].name)) {
+			/* What getopt_long(3) begins its messages with. */
+			snprintf(title, sizeof(title), "godwit: %s", commands[i].name);
+			argv[1] = title;
 			return commands[i].run(argc - 1, argv + 1);
+		}
 	fprintf(stderr, "godwit: there is no command '%s'\nhint: godwit --help lists them\n",
 		argv[1]);
 	return EXIT_USAGE;

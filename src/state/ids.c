@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/report.h"
 #include "image/elfid.h"
 #include "proc/status.h"
 #include "state/state.h"
@@ -204,6 +205,34 @@ static void done(struct process *p)
 	free(p->argv);
 }
 
+static void show(const struct process *p, struct report *rep)
+{
+	__cleanup_buf struct buf line = {0};
+
+	for (size_t i = 0; i < p->argc; i++)
+		buf_printf(&line, "%s%s", i ? " " : "", p->argv[i]);
+	report_section(rep, "program", "Program");
+	report_line(rep, "%-14s %s", "command", line.p ? line.p : "");
+	report_list(rep, "argv", NULL);
+	for (size_t i = 0; i < p->argc; i++)
+		report_value(rep, p->argv[i]);
+	report_end(rep);
+	report_opt(rep, "exe", "executable", p->exe);
+	report_str(rep, "comm", "name", "%.16s", p->comm);
+	report_i64(rep, "pid", NULL, p->pid);
+	report_i64(rep, "ppid", NULL, p->ppid);
+	report_i64(rep, "pgid", NULL, p->pgid);
+	report_i64(rep, "sid", NULL, p->sid);
+	report_line(rep, "%-14s pid %d, parent %d, group %d, session %d", "ids", p->pid, p->ppid,
+		    p->pgid, p->sid);
+	report_u64(rep, "uid", NULL, p->uid);
+	report_u64(rep, "euid", NULL, p->euid);
+	report_u64(rep, "gid", NULL, p->gid);
+	report_u64(rep, "egid", NULL, p->egid);
+	report_line(rep, "%-14s user %u, group %u", "owner", p->uid, p->gid);
+	report_end(rep);
+}
+
 const struct state_ops state_ids = {
 	.name = "the ids",
 	.note = NOTE_PROCESS,
@@ -211,5 +240,6 @@ const struct state_ops state_ids = {
 	.codec = codec,
 	.validate = validate,
 	.check = check,
+	.show = show,
 	.done = done,
 };

@@ -526,6 +526,7 @@ const struct state_ops state_memory = {
 	.validate = validate,
 	.check = memory_check,
 	.restore = memory_restore,
+	.show = memory_show,
 	.done = done,
 };
 

@@ -18,5 +18,6 @@ uint64_t memory_hole_needed(const struct process *p);
 
 int memory_check(struct restore *r, const struct process *p, struct err *err) __must_check;
 int memory_restore(struct restore *r, const struct process *p, struct err *err) __must_check;
+void memory_show(const struct process *p, struct report *rep);
 
 #endif

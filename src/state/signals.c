@@ -4,11 +4,13 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 
 #include "base/io.h"
+#include "base/report.h"
 #include "state/state.h"
 
 #define NSIG_KERNEL 64
@@ -93,6 +95,72 @@ static void done(struct process *p)
 	free(p->pending);
 }
 
+static void name_signal(char *out, size_t len, int sig)
+{
+	const char *name = sigabbrev_np(sig);
+
+	if (name)
+		snprintf(out, len, "SIG%s", name);
+	else
+		snprintf(out, len, "signal %d", sig);
+}
+
+static void show_action(struct report *rep, const struct process *p, int sig)
+{
+	const struct sigaction_state *a = &p->sigactions[sig - 1];
+	bool is_ignored = a->handler == (uint64_t)(uintptr_t)SIG_IGN;
+	char name[32], symbol[256];
+
+	name_signal(name, sizeof(name), sig);
+	state_symbol(p, a->handler, symbol, sizeof(symbol));
+	report_item(rep);
+	report_i64(rep, "signal", NULL, sig);
+	report_str(rep, "name", NULL, "%s", name);
+	report_bool(rep, "ignored", NULL, is_ignored);
+	report_hex(rep, "handler", NULL, a->handler);
+	report_opt(rep, "symbol", NULL, is_ignored ? NULL : symbol);
+	report_hex(rep, "flags", NULL, a->flags);
+	report_hex(rep, "mask", NULL, a->mask);
+	if (is_ignored)
+		report_line(rep, "%-10s ignored", name);
+	else
+		report_line(rep, "%-10s %s%s", name, symbol,
+			    a->flags & SA_RESTART ? ", SA_RESTART" : "");
+	report_end(rep);
+}
+
+/* Also for the signals of single threads: see threads.c. */
+void state_show_pending(struct report *rep, const struct pending_signal *v, size_t n)
+{
+	report_list(rep, "pending", NULL);
+	for (size_t i = 0; i < n; i++) {
+		siginfo_t si;
+		char name[32];
+
+		memcpy(&si, v[i].info, sizeof(si));
+		name_signal(name, sizeof(name), si.si_signo);
+		report_item(rep);
+		report_i64(rep, "signal", NULL, si.si_signo);
+		report_str(rep, "name", NULL, "%s", name);
+		report_i64(rep, "code", NULL, si.si_code);
+		report_line(rep, "%-10s pending", name);
+		report_end(rep);
+	}
+	report_end(rep);
+}
+
+static void show(const struct process *p, struct report *rep)
+{
+	report_section(rep, "signals", "Signals");
+	report_list(rep, "actions", NULL);
+	for (int sig = 1; sig <= NSIG_KERNEL; sig++)
+		if (p->sigactions[sig - 1].handler != (uint64_t)(uintptr_t)SIG_DFL)
+			show_action(rep, p, sig);
+	report_end(rep);
+	state_show_pending(rep, p->pending, p->npending);
+	report_end(rep);
+}
+
 const struct state_ops state_signals = {
 	.name = "signals",
 	.note = NOTE_SIGNALS,
@@ -100,5 +168,6 @@ const struct state_ops state_signals = {
 	.codec = codec,
 	.validate = validate,
 	.restore = restore,
+	.show = show,
 	.done = done,
 };

@@ -92,7 +92,6 @@ int process_store(const struct process *p, struct image_writer *w, struct err *e
 /* Helpers shared by kinds. */
 int state_read_proc(struct capture *c, const char *name, struct buf *b,
 		    struct err *err) __must_check;
-int state_check_file(const struct mapped_file *f, bool *ret_same);
 void codec_mapped_file(struct codec *c, struct mapped_file *f);
 void codec_pending(struct codec *c, struct pending_signal **v, size_t *n);
 int state_peek_pending(pid_t tid, bool shared, struct pending_signal **ret, size_t *ret_n,
@@ -101,5 +100,10 @@ void thread_codec(struct codec *c, struct thread *t);
 /* The part of the threads' capture that comes before remote_prepare: it may
  * still change registers (a restartable sequence is aborted). */
 int threads_read_registers(struct capture *c, struct process *p, struct err *err) __must_check;
+
+/* For people: "name+0x12 in /path", or the address with what is known of its place. */
+void state_symbol(const struct process *p, uint64_t addr, char *out, size_t cap);
+/* The list "pending" of a report. */
+void state_show_pending(struct report *rep, const struct pending_signal *v, size_t n);
 
 #endif

@@ -1,6 +1,7 @@
 /* Working directory, umask, personality, resource limits, no_new_privs. */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -9,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "base/io.h"
+#include "base/report.h"
 #include "proc/status.h"
 #include "state/state.h"
 
@@ -156,6 +158,39 @@ static void done(struct process *p)
 	free(p->root);
 }
 
+static void show_limit(struct report *rep, const char *name, const struct rlimit_state *l)
+{
+	char cur[32] = "unlimited", max[32] = "unlimited";
+
+	if (l->cur != UINT64_MAX)
+		snprintf(cur, sizeof(cur), "%llu", (unsigned long long)l->cur);
+	if (l->max != UINT64_MAX)
+		snprintf(max, sizeof(max), "%llu", (unsigned long long)l->max);
+	report_item(rep);
+	report_str(rep, "name", NULL, "%s", name);
+	report_opt(rep, "soft", NULL, l->cur == UINT64_MAX ? NULL : cur);
+	report_opt(rep, "hard", NULL, l->max == UINT64_MAX ? NULL : max);
+	if (l->cur != UINT64_MAX) /* in text only what limits */
+		report_line(rep, "%-18s %s, at most %s", name, cur, max);
+	report_end(rep);
+}
+
+static void show(const struct process *p, struct report *rep)
+{
+	report_section(rep, "surroundings", "Surroundings");
+	report_opt(rep, "cwd", "directory", p->cwd);
+	report_opt(rep, "root", p->root && strcmp(p->root, "/") ? "root" : NULL, p->root);
+	report_str(rep, "umask", "umask", "%04o", p->umask);
+	report_hex(rep, "personality", p->personality ? "personality" : NULL, p->personality);
+	report_bool(rep, "no_new_privs", p->no_new_privs ? "no_new_privs" : NULL, p->no_new_privs);
+	report_u64(rep, "dumpable", NULL, p->dumpable);
+	report_list(rep, "limits", "limits");
+	for (size_t i = 0; i < ARRAY_SIZE(limit_names); i++)
+		show_limit(rep, limit_names[i], &p->rlimits[i]);
+	report_end(rep);
+	report_end(rep);
+}
+
 const struct state_ops state_surroundings = {
 	.name = "the surroundings",
 	.note = NOTE_SURROUNDINGS,
@@ -164,5 +199,6 @@ const struct state_ops state_surroundings = {
 	.validate = validate,
 	.check = check,
 	.restore = restore,
+	.show = show,
 	.done = done,
 };

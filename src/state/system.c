@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/io.h"
+#include "base/report.h"
 #include "state/state.h"
 
 static int64_t now(clockid_t clock)
@@ -167,6 +168,33 @@ static void done(struct process *p)
 	free(s->boot_id);
 }
 
+static void show(const struct process *p, struct report *rep)
+{
+	const struct system_info *s = &p->system;
+	time_t t = (time_t)(s->time_ns / 1000000000);
+	char when[64] = "unknown";
+	struct tm tm;
+
+	if (localtime_r(&t, &tm))
+		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S %z", &tm);
+	report_section(rep, "system", "Checkpoint");
+	report_str(rep, "time", "when", "%s", when);
+	report_i64(rep, "time_ns", NULL, s->time_ns);
+	report_opt(rep, "tool", "made by", s->tool);
+	report_opt(rep, "host", "host", s->host);
+	report_opt(rep, "kernel", "kernel", s->kernel);
+	report_opt(rep, "machine", "machine", s->machine);
+	report_opt(rep, "cpu", "CPU", s->cpu);
+	report_opt(rep, "boot_id", NULL, s->boot_id);
+	report_hex(rep, "xfeatures", NULL, s->xfeatures);
+	report_u64(rep, "xstate_size", NULL, s->xstate_size);
+	report_line(rep, "%-14s %u bytes%s%s%s", "vector state", s->xstate_size,
+		    s->xfeatures & 4 ? ", AVX" : "",
+		    (s->xfeatures & 0xe0) == 0xe0 ? ", AVX-512" : "",
+		    s->xfeatures >> 18 & 1 ? ", AMX" : "");
+	report_end(rep);
+}
+
 const struct state_ops state_system = {
 	.name = "the system",
 	.note = NOTE_SYSTEM,
@@ -174,5 +202,6 @@ const struct state_ops state_system = {
 	.codec = codec,
 	.validate = validate,
 	.check = check,
+	.show = show,
 	.done = done,
 };

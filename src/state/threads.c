@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/report.h"
 #include "state/state.h"
 
 #ifndef PTRACE_GET_RSEQ_CONFIGURATION
@@ -284,11 +286,78 @@ static void done(struct process *p)
 	free(p->threads);
 }
 
+static void show_registers(const struct user_regs_struct *r, struct report *rep)
+{
+	const struct {
+		const char *name;
+		uint64_t v;
+	} regs[] = {
+		{"rip", r->rip},         {"rsp", r->rsp},         {"rbp", r->rbp},
+		{"rax", r->rax},         {"rbx", r->rbx},         {"rcx", r->rcx},
+		{"rdx", r->rdx},         {"rsi", r->rsi},         {"rdi", r->rdi},
+		{"r8", r->r8},           {"r9", r->r9},           {"r10", r->r10},
+		{"r11", r->r11},         {"r12", r->r12},         {"r13", r->r13},
+		{"r14", r->r14},         {"r15", r->r15},         {"eflags", r->eflags},
+		{"fs_base", r->fs_base}, {"gs_base", r->gs_base}, {"orig_rax", r->orig_rax},
+	};
+	char line[160] = "";
+
+	report_section(rep, "registers", NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(regs); i++) {
+		size_t n = strlen(line);
+
+		report_hex(rep, regs[i].name, NULL, regs[i].v);
+		snprintf(line + n, sizeof(line) - n, "  %8s %016llx", regs[i].name,
+			 (unsigned long long)regs[i].v);
+		if (i % 3 == 2) {
+			report_line(rep, "  %s", line);
+			line[0] = '\0';
+		}
+	}
+	report_end(rep);
+}
+
+static void show_thread(const struct process *p, const struct thread *t, struct report *rep)
+{
+	char symbol[256];
+
+	state_symbol(p, t->regs.rip, symbol, sizeof(symbol));
+	report_item(rep);
+	report_line(rep, "%d \"%.16s\" at %s", t->tid, t->comm, symbol);
+	report_i64(rep, "tid", NULL, t->tid);
+	report_str(rep, "comm", NULL, "%.16s", t->comm);
+	report_str(rep, "symbol", NULL, "%s", symbol);
+	show_registers(&t->regs, rep);
+	report_u64(rep, "xstate_bytes", NULL, t->xstate_len);
+	report_hex(rep, "sigmask", NULL, t->sigmask);
+	if (t->sigmask)
+		report_line(rep, "    blocked signals %#llx", (unsigned long long)t->sigmask);
+	report_hex(rep, "altstack", NULL, t->altstack_sp);
+	report_u64(rep, "altstack_bytes", NULL, t->altstack_size);
+	report_hex(rep, "robust_list", NULL, t->robust_list);
+	report_hex(rep, "rseq", NULL, t->rseq_addr);
+	report_hex(rep, "tid_address", NULL, t->tid_address);
+	state_show_pending(rep, t->pending, t->npending);
+	report_end(rep);
+}
+
+static void show(const struct process *p, struct report *rep)
+{
+	char title[48];
+
+	snprintf(title, sizeof(title), "Threads (%zu)", p->nthreads);
+	report_list(rep, "threads", title);
+	for (size_t i = 0; i < p->nthreads; i++)
+		show_thread(p, &p->threads[i], rep);
+	report_end(rep);
+}
+
 const struct state_ops state_threads = {
 	.name = "threads",
 	.note = NOTE_THREAD,
 	.capture = ask_threads,
 	.validate = validate,
 	.restore = restore,
+	.show = show,
 	.done = done,
 };

@@ -6,6 +6,7 @@
 #include <sys/time.h>
 
 #include "base/io.h"
+#include "base/report.h"
 #include "state/state.h"
 
 static const char *const names[] = {"ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"};
@@ -80,10 +81,30 @@ static int restore(struct restore *r, const struct process *p, struct err *err)
 	return 0;
 }
 
+static void show(const struct process *p, struct report *rep)
+{
+	report_list(rep, "timers", NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const struct itimer_state *t = &p->itimers[i];
+
+		if (!t->value_us)
+			continue;
+		report_item(rep);
+		report_str(rep, "name", NULL, "%s", names[i]);
+		report_u64(rep, "left_us", NULL, t->value_us);
+		report_u64(rep, "interval_us", NULL, t->interval_us);
+		report_line(rep, "%-14s %.3f s left, again every %.3f s", names[i],
+			    (double)t->value_us / 1e6, (double)t->interval_us / 1e6);
+		report_end(rep);
+	}
+	report_end(rep);
+}
+
 const struct state_ops state_timers = {
 	.name = "timers",
 	.note = NOTE_TIMERS,
 	.capture = capture,
 	.codec = codec,
 	.restore = restore,
+	.show = show,
 };

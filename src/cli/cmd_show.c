@@ -1,0 +1,83 @@
+/* godwit show: what is in an image, for a person or as JSON. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/report.h"
+#include "cli/cli.h"
+#include "image/image.h"
+#include "state/state.h"
+
+static void usage(void)
+{
+	fputs("usage: godwit show IMAGE [--json]\n"
+	      "\n"
+	      "Prints what a checkpoint holds: program, when, host, threads with registers,\n"
+	      "mappings and how much of each is stored, files, signals.\n"
+	      "Exit status: 0, or 5 when IMAGE is no image or is damaged.\n",
+	      stdout);
+}
+
+static void show_image(struct report *rep, const struct image *img)
+{
+	report_opt(rep, "image", "image", image_path(img));
+	report_bytes(rep, "bytes", "size", image_file_size(img));
+	report_u64(rep, "segments", NULL, image_segments(img));
+}
+
+/* The kinds in their order; threads are no note of their own but belong here. */
+static void show_process(struct report *rep, const struct process *p)
+{
+	for (size_t i = 0; state_kinds[i]; i++)
+		if (state_kinds[i]->show)
+			state_kinds[i]->show(p, rep);
+	state_threads.show(p, rep);
+}
+
+static int show(const char *path, bool json, struct err *err)
+{
+	struct image *img = NULL;
+	struct process p;
+	struct report rep;
+	int ret = image_open(path, &img, err);
+
+	if (ret)
+		return ret;
+	ret = process_load(img, &p, err);
+	if (!ret) {
+		report_init(&rep, stdout, json);
+		show_image(&rep, img);
+		show_process(&rep, &p);
+		if ((ret = report_done(&rep)))
+			err_sys(err, ret, "cannot write to standard output");
+		process_done(&p);
+	}
+	image_close(img);
+	return ret;
+}
+
+int cmd_show(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+	struct err err = ERR_INIT;
+	bool json = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (c == 'h') {
+			usage();
+			return EXIT_DONE;
+		}
+		if (c != 'j')
+			return EXIT_USAGE; /* getopt_long has said why */
+		json = true;
+	}
+	if (optind == argc)
+		return cli_usage("show", "which IMAGE?");
+	if (optind + 1 < argc)
+		return cli_usage("show", "one IMAGE at a time, not '%s', too", argv[optind + 1]);
+	return show(argv[optind], json, &err) ? cli_fail("show", &err) : EXIT_DONE;
+}
