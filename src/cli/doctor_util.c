@@ -61,11 +61,14 @@ bool probe_is_filtered(void)
 void finding_refused(struct finding *f, const char *call, int error, const char *since)
 {
 	finding_no(f, "%s: %s", call, strerror(error));
-	if (probe_is_filtered())
+	if (error == ENOSYS)
+		finding_remedy(f, "Linux %s or later%s", since,
+			       probe_is_filtered()
+				       ? "; or the container's seccomp filter forbids it"
+				       : "");
+	else if (probe_is_filtered())
 		finding_remedy(f, "a seccomp filter is on this process: docker/podman run "
 				  "--cap-add=SYS_PTRACE --security-opt seccomp=unconfined");
-	else if (error == ENOSYS)
-		finding_remedy(f, "Linux %s or later", since);
 	else if (error == EPERM || error == EACCES)
 		finding_remedy(f,
 			       "a security module or missing capability forbids it: try as root, "
