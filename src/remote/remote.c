@@ -629,6 +629,20 @@ int remote_run_each(struct remote *r, const struct call *calls, size_t n, size_t
 	return 0;
 }
 
+int remote_touch_tiles(struct remote *r, size_t thread, struct err *err)
+{
+	static const uint8_t zeros[64];
+	struct user_regs_struct regs = r->threads[thread].regs;
+	int ret = remote_write(r, r->data, zeros, sizeof(zeros));
+
+	if (ret)
+		return err_sys(err, ret, "cannot write to the scratch mapping");
+	arch_enter_tiles(&regs, unit_of(r, thread), r->data);
+	if ((ret = enter(r, &r->threads[thread], &regs, err)))
+		return ret;
+	return wait_bell(r, &r->threads[thread], unit_of(r, thread), &regs, err);
+}
+
 /* --- giving back --- */
 
 static void unmap_scratch(struct remote *r)

@@ -120,6 +120,8 @@ int remote_prepare_at(struct remote *r, uint64_t scratch, size_t max_threads, ui
 uint64_t remote_scratch_len(size_t max_threads);
 /* Takes a new, stopped thread as the next one. */
 int remote_add_thread(struct remote *r, pid_t tid, pid_t ns_tid, struct err *err) __must_check;
+/* Makes a thread touch its AMX tiles; the process must have the permission. */
+int remote_touch_tiles(struct remote *r, size_t thread, struct err *err) __must_check;
 /* Makes the process exit with this status (or kills it), then frees. */
 void remote_exit(struct remote *r, int status);
 /* The program that ran moved the vdso, and the first unit with it. */

@@ -215,6 +215,8 @@ static int set_vector_registers(struct rebuild *b, size_t i, struct err *err)
 		return err->error;
 	if ((ret = io_pread_all(image_fd(b->image), x, t->xstate_len, t->xstate_off)))
 		return err_sys(err, ret, "cannot read the vector registers from the image");
+	if (arch_has_tiles(x, t->xstate_len) && (ret = remote_touch_tiles(&b->remote, i, err)))
+		return ret;
 	if (ptrace(PTRACE_SETREGSET, b->remote.threads[i].tid, (void *)NT_X86_XSTATE, &v))
 		return err_sys(err, -errno, "cannot set the vector registers of thread %d", t->tid);
 	return 0;

@@ -14,6 +14,10 @@
 #include "proc/status.h"
 #include "state/state.h"
 
+/* <asm/prctl.h> of newer kernels. */
+#define ARCH_GET_XCOMP_PERM 0x1022
+#define ARCH_REQ_XCOMP_PERM 0x1023
+
 static const char *const limit_names[16] = {
 	"RLIMIT_CPU",      "RLIMIT_FSIZE", "RLIMIT_DATA",   "RLIMIT_STACK",
 	"RLIMIT_CORE",     "RLIMIT_RSS",   "RLIMIT_NPROC",  "RLIMIT_NOFILE",
@@ -52,13 +56,21 @@ static int ask(struct capture *c, struct process *p, struct err *err)
 
 	program_init(&prog, c->remote->data, REMOTE_DATA_LEN, REMOTE_CALL_CAP, err);
 	program_reserve(&prog, sizeof(p->rlimits) + 64);
-	out = program_data(&prog, NULL, sizeof(p->rlimits));
+	out = program_data(&prog, NULL, sizeof(p->rlimits) + sizeof(p->xcomp_perm));
 	for (unsigned i = 0; i < 16; i++)
 		program_call(&prog, "read resource limits", SYS_prlimit64, 0, i, 0,
 			     out + i * sizeof(p->rlimits[0]), 0, 0);
 	program_call(&prog, "read the personality", SYS_personality, 0xffffffff, 0, 0, 0, 0, 0);
 	program_call(&prog, "read the dumpable flag", SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0, 0);
+	/* EINVAL where the CPU or the kernel has no such features. */
+	program_call(&prog, "read the vector permissions", SYS_arch_prctl, ARCH_GET_XCOMP_PERM,
+		     out + sizeof(p->rlimits), 0, 0, 0, 0)
+		->expect = EXPECT_ANY;
 	ret = remote_run(c->remote, &prog, err);
+	if (!ret && prog.batches[0].calls[18].ret == 0 &&
+	    (ret = remote_read(c->remote, out + sizeof(p->rlimits), &p->xcomp_perm,
+			       sizeof(p->xcomp_perm))))
+		err_sys(err, ret, "cannot read the vector permissions");
 	if (!ret && (ret = remote_read(c->remote, out, p->rlimits, sizeof(p->rlimits))))
 		err_sys(err, ret, "cannot read the resource limits");
 	if (!ret) {
@@ -94,6 +106,7 @@ static void codec(struct codec *c, struct process *p)
 	codec_u32(c, &p->personality);
 	codec_u32(c, &p->no_new_privs);
 	codec_u32(c, &p->dumpable);
+	codec_u64(c, &p->xcomp_perm);
 	for (int i = 0; i < 16; i++) {
 		codec_u64(c, &p->rlimits[i].cur);
 		codec_u64(c, &p->rlimits[i].max);
@@ -129,6 +142,9 @@ static int restore(struct restore *r, const struct process *p, struct err *err)
 
 	program_call(g, "working directory", SYS_chdir, cwd, 0, 0, 0, 0, 0);
 	program_call(g, "umask", SYS_umask, p->umask, 0, 0, 0, 0, 0);
+	if (p->xcomp_perm >> ARCH_TILEDATA & 1)
+		program_call(g, "the right to use AMX tiles", SYS_arch_prctl, ARCH_REQ_XCOMP_PERM,
+			     ARCH_TILEDATA, 0, 0, 0, 0);
 	program_call(g, "personality", SYS_personality, p->personality, 0, 0, 0, 0, 0);
 	if (p->no_new_privs)
 		program_call(g, "no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0);

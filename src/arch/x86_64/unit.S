@@ -6,6 +6,8 @@
  *
  *   unit_list  runs the list of calls; stops early at a result not expected
  *   unit_one   runs the one call that is already in the registers; result in r15
+ *   unit_tiles touches the AMX tile registers, so that the kernel makes room for
+ *              them in the thread's state; rdi points to 64 zeros
  *   unit_bell  tells the tracer: sends the thread a signal that the program
  *              ignores.  The tracer sees the signal-delivery-stop, swallows it
  *              and takes the thread from there.  Without a tracer the signal
@@ -21,7 +23,7 @@
  */
 	.section .rodata.arch_unit, "a", @progbits
 	.balign 64
-	.globl	arch_unit_code, arch_unit_one, arch_unit_rung, arch_unit_heal, arch_unit_end
+	.globl	arch_unit_code, arch_unit_one, arch_unit_tiles, arch_unit_rung, arch_unit_heal, arch_unit_end
 arch_unit_code:
 unit_list:				/* r12: first call, r13: how many */
 1:	test	%r13, %r13
@@ -51,6 +53,9 @@ arch_unit_one:
 	syscall
 	mov	%rax, %r15
 
+	jmp	unit_bell
+arch_unit_tiles:
+	.byte	0xc4, 0xe2, 0x78, 0x49, 0x07	/* ldtilecfg (%rdi) */
 unit_bell:
 	mov	d_tgid(%rip), %rdi
 	mov	d_tid(%rip), %rsi

@@ -2,6 +2,7 @@
 #include "arch/x86_64/unit.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/syscall.h>
 
 /* Kernel-internal results of an interrupted call (include/linux/errno.h). */
@@ -132,4 +133,21 @@ int64_t arch_call_result(const struct user_regs_struct *regs)
 uint64_t arch_calls_left(const struct user_regs_struct *regs)
 {
 	return regs->r13;
+}
+
+void arch_enter_tiles(struct user_regs_struct *regs, uint64_t unit, uint64_t zeros)
+{
+	arch_enter_list(regs, unit + (uint64_t)(arch_unit_tiles - arch_unit_code), 0, 0);
+	regs->rdi = zeros;
+}
+
+bool arch_has_tiles(const void *xstate, size_t len)
+{
+	uint64_t xstate_bv;
+
+	/* XSTATE_BV stands at 512 (Intel SDM vol. 1, 13.4.2). */
+	if (len < 576)
+		return false;
+	memcpy(&xstate_bv, (const char *)xstate + 512, sizeof(xstate_bv));
+	return xstate_bv >> ARCH_TILEDATA & 1;
 }

@@ -32,8 +32,8 @@ struct arch_unit_data {
 };
 _Static_assert(sizeof(struct arch_unit_data) == 192, "unit.S knows the offsets");
 
-extern const char arch_unit_code[], arch_unit_one[], arch_unit_rung[], arch_unit_heal[],
-	arch_unit_end[];
+extern const char arch_unit_code[], arch_unit_one[], arch_unit_tiles[], arch_unit_rung[],
+	arch_unit_heal[], arch_unit_end[];
 
 #define ARCH_UNIT_CODE ((size_t)(arch_unit_end - arch_unit_code))
 #define ARCH_UNIT_LEN (ARCH_UNIT_CODE + sizeof(struct arch_unit_data))
@@ -64,9 +64,16 @@ void arch_restart_regs(struct user_regs_struct *regs);
 
 /* What a thread needs in its registers to run n calls from address `calls` on, or one call. */
 void arch_enter_list(struct user_regs_struct *regs, uint64_t unit, uint64_t calls, uint64_t n);
+void arch_enter_tiles(struct user_regs_struct *regs, uint64_t unit, uint64_t zeros);
 void arch_enter_call(struct user_regs_struct *regs, uint64_t unit, long nr, const uint64_t arg[6]);
 /* Results at the bell. */
 int64_t arch_call_result(const struct user_regs_struct *regs); /* after arch_enter_call */
 uint64_t arch_calls_left(const struct user_regs_struct *regs); /* after arch_enter_list */
+
+/* Does an xsave area (len bytes, standard format) hold live AMX tiles?  The kernel
+ * takes such a state only for a thread that has used them
+ * (arch/x86/kernel/fpu/xstate.c, fpstate_realloc). */
+bool arch_has_tiles(const void *xstate, size_t len);
+#define ARCH_TILEDATA 18 /* feature number, for ARCH_REQ_XCOMP_PERM */
 
 #endif
