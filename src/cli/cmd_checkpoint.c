@@ -31,7 +31,8 @@ static bool parse_number(const char *s, long min, long max, long *ret)
 	return *s && !*end && !errno && *ret >= min && *ret <= max;
 }
 
-static void report(const struct checkpoint_options *o, const struct checkpoint_result *r, bool verbose)
+static void report(const struct checkpoint_options *o, const struct checkpoint_result *r,
+		   bool verbose)
 {
 	fprintf(stderr,
 		"godwit: process %d is saved in '%s': %u thread%s, %.1f MiB; stopped for %.2f ms, "
@@ -40,7 +41,8 @@ static void report(const struct checkpoint_options *o, const struct checkpoint_r
 		(double)r->image_bytes / 1048576, (double)r->pause_ns / 1e6,
 		(double)r->total_ns / 1e6);
 	for (uint32_t i = 0; verbose && i < r->nsteps; i++)
-		fprintf(stderr, "godwit:   %-12s %8.3f ms\n", r->steps[i].name, (double)r->steps[i].ns / 1e6);
+		fprintf(stderr, "godwit:   %-12s %8.3f ms\n", r->steps[i].name,
+			(double)r->steps[i].ns / 1e6);
 }
 
 int cmd_checkpoint(int argc, char **argv)
@@ -91,8 +93,10 @@ int cmd_checkpoint(int argc, char **argv)
 			return usage(stderr, EXIT_USAGE);
 		}
 	}
-	if (optind + 1 != argc)
-		return usage(stderr, EXIT_USAGE);
+	if (optind == argc)
+		return cli_usage("checkpoint", "which PID?");
+	if (optind + 1 < argc)
+		return cli_usage("checkpoint", "one PID only, not '%s', too", argv[optind + 1]);
 	if (!parse_number(argv[optind], 1, 1 << 22, &n)) {
 		fprintf(stderr,
 			"godwit: checkpoint: '%s' is not a process id\n"

@@ -38,20 +38,23 @@ int cmd_restart(int argc, char **argv)
 		{NULL, 0, NULL, 0},
 	};
 	struct restart_options o = {.ids = IDS_AUTO};
+	enum ids_policy wanted;
 	bool quiet = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
 		switch (c) {
 		case 'n':
-			o.ids = IDS_NEW;
-			break;
 		case 's':
-			o.ids = IDS_SAME;
+			wanted = c == 'n' ? IDS_NEW : IDS_SAME;
+			if (o.ids != IDS_AUTO && o.ids != wanted)
+				return cli_usage("restart", "new ids or the same ids, not both");
+			o.ids = wanted;
 			break;
 		case 'f':
 			if (strcmp(optarg, "keep") && strcmp(optarg, "cut"))
-				return usage(stderr, EXIT_USAGE);
+				return cli_usage("restart", "--files is cut or keep, not '%s'",
+						 optarg);
 			o.files = strcmp(optarg, "keep") ? FILES_CUT : FILES_KEEP;
 			break;
 		case 'e':
@@ -66,8 +69,10 @@ int cmd_restart(int argc, char **argv)
 			return usage(stderr, EXIT_USAGE);
 		}
 	}
-	if (optind + 1 != argc)
-		return usage(stderr, EXIT_USAGE);
+	if (optind == argc)
+		return cli_usage("restart", "which IMAGE?");
+	if (optind + 1 < argc)
+		return cli_usage("restart", "one IMAGE only, not '%s', too", argv[optind + 1]);
 	o.image = argv[optind];
 	return restart_and_leave(&o, quiet);
 }

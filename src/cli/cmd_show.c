@@ -78,6 +78,6 @@ int cmd_show(int argc, char **argv)
 	if (optind == argc)
 		return cli_usage("show", "which IMAGE?");
 	if (optind + 1 < argc)
-		return cli_usage("show", "one IMAGE at a time, not '%s', too", argv[optind + 1]);
+		return cli_usage("show", "one IMAGE only, not '%s', too", argv[optind + 1]);
 	return show(argv[optind], json, &err) ? cli_fail("show", &err) : EXIT_DONE;
 }

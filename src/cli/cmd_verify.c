@@ -71,10 +71,10 @@ int cmd_verify(int argc, char **argv)
 		usage(c == 'h' ? stdout : stderr);
 		return c == 'h' ? EXIT_DONE : EXIT_USAGE;
 	}
-	if (argc - optind != 1) {
-		usage(stderr);
-		return EXIT_USAGE;
-	}
+	if (optind == argc)
+		return cli_usage("verify", "which IMAGE?");
+	if (optind + 1 < argc)
+		return cli_usage("verify", "one IMAGE only, not '%s', too", argv[optind + 1]);
 	if (verify(argv[optind], &err))
 		return cli_fail("verify", &err);
 	if (fflush(stdout)) {

@@ -74,7 +74,7 @@ try two_kinds_of_ids bad 'ids' restart --same-ids --new-ids x
 try bad_value_of_files bad 'files' restart --files=maybe x
 try pid_not_a_number bad "'abc'" checkpoint abc
 try pid_with_a_tail bad "'12x'" checkpoint 12x
-try pid_negative bad -- checkpoint -- -5
+try pid_negative bad "'-5'" checkpoint -- -5
 try pid_zero bad "'?0'?" checkpoint 0
 try pid_too_large bad 99999999999999999999 checkpoint 99999999999999999999
 try pid_empty bad "" checkpoint ""
