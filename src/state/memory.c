@@ -197,13 +197,6 @@ static int add_run(struct run_walk *w, uint64_t start, uint64_t end, uint32_t fl
 	return 0;
 }
 
-static int dirty_run(void *arg, uint64_t start, uint64_t end)
-{
-	struct run_walk *w = arg;
-
-	return add_run(w, start, end, 0);
-}
-
 /* How far the file reaches into the mapping: accesses beyond give SIGBUS. */
 static uint64_t file_end(const struct process *p, const struct mapping *m)
 {
@@ -270,7 +263,14 @@ static int find_shmem(struct capture *c, struct run_walk *w, const struct mappin
 	return end ? add_run(w, begin, end, 0) : 0;
 }
 
-static int find_dirty(struct capture *c, struct process *p, int pagemap, size_t i, struct err *err)
+/* Are the pages to be found in the page map? */
+static bool is_scanned(const struct mapping *m)
+{
+	return (m->kind == MAPPING_ANON || m->kind == MAPPING_FILE) &&
+	       !(m->flags & MAPPING_DELETED);
+}
+
+static int find_other(struct capture *c, struct process *p, size_t i, struct err *err)
 {
 	struct mapping *m = &p->mappings[i];
 	struct run_walk w = {.p = p, .mapping = (uint32_t)i, .err = err};
@@ -280,8 +280,78 @@ static int find_dirty(struct capture *c, struct process *p, int pagemap, size_t 
 	/* The vdso is stored for debuggers alone: backtraces pass through it. */
 	if ((m->flags & MAPPING_DELETED) || m->kind == MAPPING_VDSO)
 		return add_run(&w, m->start, m->end, 0);
-	if (m->kind == MAPPING_ANON || m->kind == MAPPING_FILE)
-		return pagemap_walk(pagemap, m->start, m->end, PAGEMAP_ANON, dirty_run, &w, err);
+	return 0;
+}
+
+/* Several mappings in one walk: the page tables know of pages, not of mappings. */
+struct group {
+	struct run_walk w; /* w.mapping: the one that the walk has reached */
+	size_t *first;     /* per mapping: its first run */
+	size_t end;
+};
+
+static int split_run(void *arg, uint64_t start, uint64_t end)
+{
+	struct group *g = arg;
+
+	while (start < end) {
+		const struct mapping *m;
+		uint64_t stop;
+		int ret;
+
+		while (g->w.mapping < g->end && g->w.p->mappings[g->w.mapping].end <= start)
+			g->first[++g->w.mapping] = g->w.p->nruns;
+		if (g->w.mapping == g->end)
+			return 0;
+		m = &g->w.p->mappings[g->w.mapping];
+		if (start < m->start)
+			start = m->start; /* between mappings: our scratch area */
+		stop = end < m->end ? end : m->end;
+		if (start < stop && (ret = add_run(&g->w, start, stop, 0)))
+			return ret;
+		start = stop > start ? stop : end;
+	}
+	return 0;
+}
+
+/* Runs of mappings [i, end), all of them scanned. */
+static int find_group(struct process *p, int pagemap, size_t i, size_t end, size_t *first,
+		      struct err *err)
+{
+	struct group g = {
+		.w = {.p = p, .mapping = (uint32_t)i, .err = err}, .first = first, .end = end};
+	int ret = pagemap_walk(pagemap, p->mappings[i].start, p->mappings[end - 1].end,
+			       PAGEMAP_ANON, split_run, &g, err);
+
+	while (g.w.mapping < end)
+		first[++g.w.mapping] = p->nruns;
+	return ret;
+}
+
+/* Fills first[0 .. nmappings]: where each mapping's runs begin. */
+static int find_dirty(struct capture *c, struct process *p, int pagemap, size_t *first,
+		      struct err *err)
+{
+	/* Entry by entry, a walk over the room between mappings would not end. */
+	bool joined = pagemap_has_scan(pagemap);
+
+	for (size_t i = 0; i < p->nmappings;) {
+		size_t end = i + 1;
+		int ret;
+
+		first[i] = p->nruns;
+		if (!is_scanned(&p->mappings[i])) {
+			ret = find_other(c, p, i, err);
+		} else {
+			while (joined && end < p->nmappings && is_scanned(&p->mappings[end]))
+				end++;
+			ret = find_group(p, pagemap, i, end, first, err);
+		}
+		if (ret)
+			return ret;
+		i = end;
+		first[i] = p->nruns;
+	}
 	return 0;
 }
 
@@ -319,12 +389,8 @@ static int find_runs(struct capture *c, struct process *p, struct err *err)
 		return err->error;
 	if (pagemap < 0)
 		return err_sys(err, -errno, "cannot open /proc/%d/pagemap", c->remote->pid);
-	for (size_t i = 0; i < p->nmappings; i++) {
-		first[i] = p->nruns;
-		if ((ret = find_dirty(c, p, pagemap, i, err)))
-			return ret;
-	}
-	first[p->nmappings] = p->nruns;
+	if ((ret = find_dirty(c, p, pagemap, first, err)))
+		return ret;
 	for (size_t i = 0; i < p->nmappings; i++)
 		if ((ret = find_clean(p, i, first[i], first[i + 1], err)))
 			return ret;
