@@ -7,8 +7,8 @@
  * name: PATH.godwit-0, or -1, ... -7.
  *
  * A crash between the link and the rename leaves that name.  Whoever comes next
- * takes it over: a living writer holds a lock (flock) on its file, a dead one
- * does not.  The steps that make this safe when two come at once:
+ * with the same PATH removes it: a living writer holds a lock (flock) on its
+ * file, a dead one does not.  The steps that make this safe when two come at once:
  *   1. the cleaner opens the name, and locks what it has opened;
  *   2. it looks whether the name still leads to that file: if not, somebody
  *      was faster and it starts over;
@@ -28,6 +28,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/io.h"
 
 #define SLOTS 8
@@ -84,6 +85,17 @@ static int slot_take(struct replacement *r, int (*take)(struct replacement *r, c
 			return ret;
 	}
 	return -EBUSY;
+}
+
+/* Removes what writers that died left under the names of this path. */
+static void sweep(const struct replacement *r)
+{
+	char name[256];
+
+	for (unsigned slot = 0; slot < SLOTS; slot++) {
+		slot_name(r, slot, name);
+		(void)slot_reclaim(r, name);
+	}
 }
 
 static int take_by_create(struct replacement *r, const char *name)
@@ -182,6 +194,7 @@ int replace_open(struct replacement *r, const char *path, struct err *err)
 	ret = check_old(r, err);
 	if (ret)
 		return ret;
+	sweep(r);
 	ret = open_unnamed(r);
 	if (ret == -EOPNOTSUPP)
 		ret = slot_take(r, take_by_create);
@@ -213,8 +226,10 @@ int replace_commit(struct replacement *r, struct err *err)
 	bool final;
 	int ret = fsync(r->fd) ? -errno : 0;
 
+	fault_point("image synced");
 	if (!ret)
 		ret = give_name(r, &final);
+	fault_point("image named");
 	if (!ret && !final)
 		ret = renameat(r->dirfd, r->temp, r->dirfd, r->base) ? -errno : 0;
 	if (ret) {
@@ -225,6 +240,7 @@ int replace_commit(struct replacement *r, struct err *err)
 	}
 	r->temp[0] = '\0';
 	r->committed = true;
+	fault_point("image in place");
 	/* Some file systems cannot sync a directory, and O_PATH cannot either:
 	 * the image is in place, only its name could be lost in a power cut. */
 	if (fsync(r->dirfd) && errno == EIO)
