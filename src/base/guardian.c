@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -16,8 +17,9 @@
 #define MESSAGE_MAX 4096
 
 struct message {
-	enum { MESSAGE_NOTICE = 1, MESSAGE_RESULT } kind;
+	enum { MESSAGE_NOTICE = 1, MESSAGE_PROGRESS, MESSAGE_RESULT } kind;
 	int ret;
+	uint64_t done, all;
 	struct err err;
 	char bytes[MESSAGE_MAX];
 };
@@ -38,6 +40,23 @@ void guardian_notice(int front, const char *text)
 		return; /* nobody listens any more */
 }
 
+void guardian_progress(int front, uint64_t done, uint64_t all)
+{
+	static uint64_t last_ms;
+	struct message m = {.kind = MESSAGE_PROGRESS, .done = done, .all = all};
+	struct timespec t;
+	uint64_t ms;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	if (ms - last_ms < 100)
+		return;
+	last_ms = ms;
+	/* Never wait for a command that does not read. */
+	if (send(front, &m, sizeof(m), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		return;
+}
+
 static void be_guardian(guardian_fn fn, void *arg, int front)
 {
 	struct message m = {.kind = MESSAGE_RESULT, .err = ERR_INIT};
@@ -55,7 +74,7 @@ static void be_guardian(guardian_fn fn, void *arg, int front)
 }
 
 /* 1: the result came, 0: go on, negative: the guardian has died. */
-static int receive(int fd, struct message *m, void (*notice)(void *, const char *), void *arg)
+static int receive(int fd, struct message *m, const struct guardian_listener *l)
 {
 	ssize_t n = recv(fd, m, sizeof(*m), 0);
 
@@ -66,12 +85,14 @@ static int receive(int fd, struct message *m, void (*notice)(void *, const char 
 	if (m->kind == MESSAGE_RESULT)
 		return 1;
 	m->bytes[MESSAGE_MAX - 1] = '\0';
-	if (notice)
-		notice(arg, m->bytes);
+	if (m->kind == MESSAGE_NOTICE && l->notice)
+		l->notice(l->arg, m->bytes);
+	if (m->kind == MESSAGE_PROGRESS && l->progress)
+		l->progress(l->arg, m->done, m->all);
 	return 0;
 }
 
-static int wait_result(int fd, struct message *m, void (*notice)(void *, const char *), void *arg)
+static int wait_result(int fd, struct message *m, const struct guardian_listener *l)
 {
 	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 	struct sigaction sa = {.sa_handler = on_signal}, old[ARRAY_SIZE(signals)];
@@ -89,7 +110,7 @@ static int wait_result(int fd, struct message *m, void (*notice)(void *, const c
 			shutdown(fd, SHUT_WR);
 			told = true;
 		}
-		ret = poll(&p, 1, told ? -1 : 1000) > 0 ? receive(fd, m, notice, arg) : 0;
+		ret = poll(&p, 1, told ? -1 : 1000) > 0 ? receive(fd, m, l) : 0;
 	} while (ret == 0);
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		sigaction(signals[i], &old[i], NULL);
@@ -97,7 +118,7 @@ static int wait_result(int fd, struct message *m, void (*notice)(void *, const c
 }
 
 int guardian_run(guardian_fn fn, void *arg, void *result, size_t len,
-		 void (*notice)(void *, const char *), void *notice_arg, struct err *err)
+		 const struct guardian_listener *listener, struct err *err)
 {
 	struct message m;
 	int pair[2], ret;
@@ -119,7 +140,7 @@ int guardian_run(guardian_fn fn, void *arg, void *result, size_t len,
 		be_guardian(fn, arg, pair[1]);
 	}
 	close(pair[1]);
-	ret = wait_result(pair[0], &m, notice, notice_arg);
+	ret = wait_result(pair[0], &m, listener);
 	close(pair[0]);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;

@@ -8,6 +8,7 @@
 #define GODWIT_BASE_GUARDIAN_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -15,16 +16,25 @@
  * command has died or been interrupted; result is zeroed room. */
 typedef int (*guardian_fn)(void *arg, int front, void *result, struct err *err);
 
+/* What the command does with what the guardian says meanwhile; each may be NULL. */
+struct guardian_listener {
+	void (*notice)(void *arg, const char *text);
+	/* At most ten times a second: bytes done of all. */
+	void (*progress)(void *arg, uint64_t done, uint64_t all);
+	void *arg;
+};
+
 /*
  * Runs fn in a guardian and waits.  result (len bytes, at most 4096) and *err are
  * brought back.  SIGINT, SIGTERM, SIGHUP and SIGQUIT call the work off.
  * A guardian that was killed gives -EPIPE.
  */
 int guardian_run(guardian_fn fn, void *arg, void *result, size_t len,
-		 void (*notice)(void *arg, const char *text), void *notice_arg,
-		 struct err *err) __must_check;
+		 const struct guardian_listener *listener, struct err *err) __must_check;
 
 /* From within the guardian: a line for the person at the terminal. */
 void guardian_notice(int front, const char *text);
+/* How far the work is, in bytes; cheap to call often, from one thread. */
+void guardian_progress(int front, uint64_t done, uint64_t all);
 
 #endif

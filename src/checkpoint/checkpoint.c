@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "base/fault.h"
-#include "base/guardian.h"
 #include "base/io.h"
 #include "checkpoint/internal.h"
 #include "state/memory.h"
@@ -165,7 +164,8 @@ static void notice(void *arg, const char *text)
 	guardian_notice(((struct job *)arg)->front, text);
 }
 
-_Static_assert(ARRAY_SIZE(steps) <= ARRAY_SIZE(((struct checkpoint_result *)0)->steps), "room for each");
+_Static_assert(ARRAY_SIZE(steps) <= ARRAY_SIZE(((struct checkpoint_result *)0)->steps),
+	       "room for each");
 
 /* Runs in the guardian. */
 static int work(void *arg, int front, void *result, struct err *err)
@@ -205,7 +205,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 	return ret;
 }
 
-int checkpoint(const struct checkpoint_options *o, checkpoint_notice_fn fn, void *arg,
+int checkpoint(const struct checkpoint_options *o, const struct guardian_listener *listener,
 	       struct checkpoint_result *ret, struct err *err)
 {
 	struct checkpoint_options copy = *o;
@@ -214,5 +214,5 @@ int checkpoint(const struct checkpoint_options *o, checkpoint_notice_fn fn, void
 		err_set(err, -EINVAL, "%d is not a process id", o->pid);
 		return err->error;
 	}
-	return guardian_run(work, &copy, ret, sizeof(*ret), fn, arg, err);
+	return guardian_run(work, &copy, ret, sizeof(*ret), listener, err);
 }

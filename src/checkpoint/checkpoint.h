@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/guardian.h"
 
 struct checkpoint_options {
 	pid_t pid;
@@ -35,14 +36,11 @@ struct checkpoint_result {
 	} steps[16]; /* what took how long, in order */
 };
 
-/* One line to the person at the terminal. */
-typedef void (*checkpoint_notice_fn)(void *arg, const char *text);
-
 /*
  * Makes a checkpoint.  0 and *ret, or a negative errno and the target unharmed.
  * SIGINT, SIGTERM and SIGHUP call it off (-ECANCELED).
  */
-int checkpoint(const struct checkpoint_options *o, checkpoint_notice_fn notice, void *arg,
+int checkpoint(const struct checkpoint_options *o, const struct guardian_listener *listener,
 	       struct checkpoint_result *ret, struct err *err) __must_check;
 
 #endif

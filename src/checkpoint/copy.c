@@ -32,7 +32,8 @@ struct copy {
 	uint64_t end; /* blocks [next, end) */
 	_Atomic uint64_t next;
 	atomic_int failed;
-	struct err err; /* of the first copier that failed */
+	pthread_t reporter; /* the copier that tells how far we are */
+	struct err err;     /* of the first copier that failed */
 	pthread_mutex_t lock;
 };
 
@@ -140,7 +141,7 @@ static int gather(struct job *j, uint64_t at, size_t len, uint8_t *buf, struct e
 
 static int copy_block(struct job *j, uint64_t block, uint8_t *buf, struct err *err)
 {
-	uint64_t at = block * IMAGE_BLOCK, all = memory_stored_bytes(j->proc);
+	uint64_t at = block * IMAGE_BLOCK, all = j->run_at[j->proc->nruns];
 	size_t len = all - at < IMAGE_BLOCK ? (size_t)(all - at) : IMAGE_BLOCK;
 	int ret = gather(j, at, len, buf, err);
 
@@ -162,6 +163,7 @@ static int copy_block(struct job *j, uint64_t block, uint8_t *buf, struct err *e
 static void *copier(void *arg)
 {
 	struct copy *c = arg;
+	bool reports = pthread_equal(pthread_self(), c->reporter);
 	uint8_t *buf = mmap(NULL, IMAGE_BLOCK, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	struct err err = ERR_INIT;
@@ -174,6 +176,9 @@ static void *copier(void *arg)
 			break;
 		ret = copy_block(c->j, block, buf, &err);
 		fault_point("block copied");
+		if (reports)
+			guardian_progress(c->j->front, block * IMAGE_BLOCK,
+					  c->j->run_at[c->j->proc->nruns]);
 		if (!ret && job_is_cancelled(c->j))
 			ret = err_set(&err, -ECANCELED, "interrupted");
 	}
@@ -202,7 +207,13 @@ static unsigned copiers(const struct job *j, uint64_t blocks)
 
 static int copy_blocks(struct job *j, uint64_t from, uint64_t end, struct err *err)
 {
-	struct copy c = {.j = j, .end = end, .err = ERR_INIT, .lock = PTHREAD_MUTEX_INITIALIZER};
+	struct copy c = {
+		.j = j,
+		.end = end,
+		.reporter = pthread_self(),
+		.err = ERR_INIT,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+	};
 	pthread_t threads[MAX_COPIERS];
 	unsigned n = copiers(j, end - from), started = 0;
 
@@ -278,5 +289,6 @@ int job_plan_copy(struct job *j, struct err *err)
 		j->run_at[i] = at;
 		at += p->runs[i].len;
 	}
+	j->run_at[p->nruns] = at;
 	return open_files(j, err);
 }

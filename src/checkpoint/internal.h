@@ -15,7 +15,7 @@ struct job {
 	struct proc_maps maps;
 	struct image_writer *writer;
 	int front;        /* socket to the command */
-	uint64_t *run_at; /* offset of each run in the data area */
+	uint64_t *run_at; /* offset of each run in the data area; [nruns]: its size */
 	int *file_fd;     /* per mapped file: open for its clean pages, or -1 */
 	uint64_t stopped_ns, released_ns, begun_ns;
 	bool released;

@@ -2,6 +2,8 @@
 #ifndef GODWIT_CLI_CLI_H
 #define GODWIT_CLI_CLI_H
 
+#include <stdint.h>
+
 #include "base/err.h"
 
 /* argv[0] is "godwit: NAME".  Each returns the exit status. */
@@ -20,5 +22,10 @@ int cli_usage(const char *cmd, const char *fmt, ...) __printf_like(2, 3);
 
 /* A notice of the command whose name is arg, on stderr. */
 void cli_notice(void *arg, const char *text);
+
+/* Bytes done of all, on a terminal, once the work has taken a second; and the
+ * end of that line. */
+void cli_progress(void *arg, uint64_t done, uint64_t all);
+void cli_progress_end(void);
 
 #endif

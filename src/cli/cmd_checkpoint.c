@@ -105,7 +105,15 @@ int cmd_checkpoint(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	o.pid = (pid_t)n;
-	if (checkpoint(&o, quiet ? NULL : cli_notice, (char[]){"checkpoint"}, &result, &err))
+	struct guardian_listener listener = {
+		.notice = quiet ? NULL : cli_notice,
+		.progress = !quiet && isatty(STDERR_FILENO) ? cli_progress : NULL,
+		.arg = (char[]){"checkpoint"},
+	};
+	int ret = checkpoint(&o, &listener, &result, &err);
+
+	cli_progress_end();
+	if (ret)
 		return cli_fail("checkpoint", &err);
 	if (!quiet && (verbose || isatty(STDERR_FILENO)))
 		report(&o, &result, verbose);

@@ -35,7 +35,7 @@ static int checkpoint_parent(const struct checkpoint_options *o, struct err *err
 		*err = ERR_INIT;
 		if (i)
 			nanosleep(&pause, NULL);
-		ret = checkpoint(o, notice, NULL, &result, err);
+		ret = checkpoint(o, &(struct guardian_listener){.notice = notice}, &result, err);
 	}
 	return ret;
 }

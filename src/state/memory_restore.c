@@ -285,7 +285,7 @@ static void map_anon(struct restore *r, const struct mapping *m, uint32_t prot)
 	uint64_t len = m->end - m->start;
 
 	if (m->flags & MAPPING_GROWSDOWN)
-		flags |= MAP_GROWSDOWN | MAP_STACK;
+		flags |= MAP_GROWSDOWN; /* MAP_STACK would set VM_NOHUGEPAGE */
 	if ((m->flags & MAPPING_NORESERVE) || (len > RESERVE_LIMIT && m->stored < len / 2))
 		flags |= MAP_NORESERVE;
 	map(r, describe(r, m), m, prot, flags, -1, 0);
