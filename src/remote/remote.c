@@ -593,7 +593,9 @@ static int run_group(struct remote *r, size_t first, size_t count, const struct 
 		if ((ret = enter(r, t, &regs, err)))
 			return ret;
 	}
-	for (size_t i = 0; i < count; i++) {
+	/* The last first: while we sleep until it is done, both cores run the
+	 * others, and most of them have stopped when we come to ask. */
+	for (size_t i = count; i-- > 0;) {
 		struct user_regs_struct regs;
 
 		if ((ret = wait_bell(r, &r->threads[first + i], unit_of(r, first + i), &regs, err)))
