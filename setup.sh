@@ -2,7 +2,7 @@
 # Installs what building, testing and linting need, from Debian's packages, as root.
 # Without root nothing is installed: what is missing is named, with what needs it.
 #
-#   ./setup.sh [-q] [build | test | lint]...      (default: all)
+#   ./setup.sh [-q] [build | test | lint | fuzz]...      (default: all but fuzz)
 set -u
 
 quiet=
@@ -15,6 +15,7 @@ list() {
 	build gcc gcc building
 	build make make building
 	build ar binutils building
+	build /usr/include/xxhash.h libxxhash-dev building,_the_checksums
 	build pkg-config pkg-config the_thread_hop_library
 	build /usr/include/openssl/ssl.h libssl-dev the_thread_hop_library
 	test prove perl all_tests
@@ -35,6 +36,8 @@ list() {
 	test readelf binutils images_in_readelf
 	test file file images_in_file
 	test strace strace tests_with_a_second_tracer
+	fuzz clang clang make_fuzz
+	fuzz /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a libclang-rt-14-dev make_fuzz
 	lint clang-format clang-format make_lint
 	lint cppcheck cppcheck make_lint
 	lint shellcheck shellcheck make_lint

@@ -6,6 +6,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 build=$1/fuzzing
 shift
+./setup.sh -q build fuzz
 if ! command -v clang >/dev/null; then
 	echo "make fuzz: needs clang with libFuzzer (Debian: clang, libclang-rt-14-dev)" >&2
 	exit 1
