@@ -1,0 +1,375 @@
+/*
+ * Descriptors: capture.  See files.h for the model, file_kinds.h for the parts.
+ *
+ *   1. read /proc/PID/fd: each descriptor's link, inode and fdinfo
+ *   2. find the descriptors that share an open file description (kcmp)
+ *   3. the rules (file_rules.c) say of which kind a description is, or refuse
+ *   4. the kind looks closer; then once more when all descriptors are known:
+ *      what ends of pipes and pairs are inside, what an epoll watches
+ *
+ * Nothing in the target changes.
+ */
+#include "state/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "state/file_kinds.h"
+
+uint32_t file_index(const struct file_table *t, const struct open_file *f)
+{
+	return (uint32_t)(f - t->files);
+}
+
+int file_lowest_fd(const struct file_table *t, const struct open_file *f)
+{
+	for (size_t i = 0; i < t->nfds; i++)
+		if (t->fds[i].file == file_index(t, f))
+			return t->fds[i].fd;
+	return -1;
+}
+
+void file_notice(const struct file_scan *s, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (s->c->notice)
+		s->c->notice(s->c->notice_arg, text);
+}
+
+int file_refuse(const struct file_scan *s, struct err *err, const char *remedy, const char *fmt,
+		...)
+{
+	char what[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	err_refuse(err, "cannot save '%.200s' (fd %d of process %d): %s", s->link, s->fd,
+		   s->c->remote->pid, what);
+	return remedy ? err_hint(err, "%s", remedy) : err->error;
+}
+
+int file_getfd(const struct file_scan *s, int fd, struct err *err)
+{
+	int dup = remote_getfd(s->c->remote, fd);
+
+	if (dup >= 0)
+		return dup;
+	err_sys(err, dup, "cannot look at '%.200s' (fd %d of process %d)", s->link, fd,
+		s->c->remote->pid);
+	if (dup == -EPERM || dup == -ENOSYS)
+		err_hint(err, "pidfd_getfd(2) is not allowed here: in a container add "
+			      "--cap-add=SYS_PTRACE, or run as root");
+	return err->error;
+}
+
+int file_read_info(const struct file_scan *s, int fd, struct fdinfo *ret, struct err *err)
+{
+	__cleanup_buf struct buf text = {0};
+	char path[32];
+	int e;
+
+	snprintf(path, sizeof(path), "fdinfo/%d", fd);
+	if ((e = io_read_file(s->c->remote->procfd, path, &text)))
+		return err_sys(err, e, "cannot read /proc/%d/%s", s->c->remote->pid, path);
+	return proc_parse_fdinfo(text.p, ret, err);
+}
+
+int file_same(const struct file_scan *s, int fd, int fd2)
+{
+	pid_t pid = s->c->remote->pid;
+	long n = syscall(SYS_kcmp, pid, pid, KCMP_FILE, (unsigned long)fd, (unsigned long)fd2);
+
+	return n < 0 ? -errno : n == 0;
+}
+
+bool file_pipe_is_hung_up(int dup, uint32_t flags)
+{
+	struct pollfd p = {.fd = dup};
+
+	if (poll(&p, 1, 0) < 0)
+		return false;
+	return p.revents & ((flags & O_ACCMODE) == O_WRONLY ? POLLERR : POLLHUP);
+}
+
+/* --- 1: the list of descriptors --- */
+
+static int compare_ints(const void *a, const void *b)
+{
+	int x = *(const int *)a, y = *(const int *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void close_dir(DIR **d)
+{
+	if (*d)
+		closedir(*d);
+}
+
+/* The target's descriptors, ascending; the caller frees *ret. */
+static int list_fds(const struct capture *c, int **ret, size_t *ret_n, struct err *err)
+{
+	int fd = openat(c->remote->procfd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	__attribute__((cleanup(close_dir))) DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	size_t n = 0, cap = 0;
+	__cleanup_free int *fds = NULL;
+	struct dirent *e;
+
+	if (!d) {
+		err_sys(err, -errno, "cannot list the descriptors of process %d", c->remote->pid);
+		if (fd >= 0)
+			close(fd);
+		return err->error;
+	}
+	while ((e = readdir(d))) {
+		int *v;
+
+		if (e->d_name[0] < '0' || e->d_name[0] > '9')
+			continue;
+		v = io_grow(fds, &cap, n + 1, sizeof(*v), err);
+		if (!v)
+			return err->error;
+		fds = v;
+		v[n++] = atoi(e->d_name);
+	}
+	if (n)
+		qsort(fds, n, sizeof(*fds), compare_ints);
+	*ret = fds;
+	*ret_n = n;
+	fds = NULL;
+	return 0;
+}
+
+static int look_at(struct file_scan *s, int fd, struct fdinfo *info, struct err *err)
+{
+	char path[32], full[64];
+	struct statfs fs;
+	int e;
+
+	snprintf(path, sizeof(path), "fd/%d", fd);
+	s->fd = fd;
+	s->info = info;
+	s->fs_magic = 0;
+	s->detail[0] = s->link[0] = '\0';
+	if ((e = io_readlink(s->c->remote->procfd, path, s->link, sizeof(s->link))))
+		return err_sys(err, e, "cannot read /proc/%d/%s", s->c->remote->pid, path);
+	if (fstatat(s->c->remote->procfd, path, &s->st, 0))
+		return err_sys(err, -errno, "cannot look at '%.200s' (fd %d of process %d)",
+			       s->link, fd, s->c->remote->pid);
+	if (S_ISREG(s->st.st_mode) || S_ISDIR(s->st.st_mode)) {
+		snprintf(full, sizeof(full), "/proc/%d/%s", s->c->remote->pid, path);
+		if (!statfs(full, &fs))
+			s->fs_magic = (uint64_t)fs.f_type;
+	}
+	return file_read_info(s, fd, info, err);
+}
+
+/* --- 2: descriptors that share a description --- */
+
+/* Without kcmp: what has an offset, a name or a number of its own is the same
+ * where all that is seen is the same; of the others we cannot know. */
+static bool same_by_looks(const struct file_scan *s)
+{
+	return !strncmp(s->link, "anon_inode:", 11) ? s->info->eventfd_id >= 0 : true;
+}
+
+static bool is_candidate(const struct open_file *f, const struct file_scan *s)
+{
+	if (f->dev != s->st.st_dev || f->ino != s->st.st_ino ||
+	    f->flags != (s->info->flags & ~(uint32_t)O_CLOEXEC) || f->pos != s->info->pos)
+		return false;
+	return f->kind != FILE_EVENTFD ||
+	       (s->info->has_eventfd && f->eventfd.count == s->info->eventfd_count);
+}
+
+static struct open_file *find_shared(const struct file_scan *s)
+{
+	struct file_table *t = s->table;
+
+	for (size_t i = 0; i < t->nfiles; i++) {
+		struct open_file *f = &t->files[i];
+		int same;
+
+		if (!is_candidate(f, s))
+			continue;
+		same = file_same(s, file_lowest_fd(t, f), s->fd);
+		if (same == 1 || (same < 0 && same_by_looks(s)))
+			return f;
+	}
+	return NULL;
+}
+
+/* --- 3, 4: kinds --- */
+
+static int add_file(struct file_scan *s, struct open_file **ret, struct err *err)
+{
+	struct file_table *t = s->table;
+	struct open_file *f;
+	uint32_t kind;
+	int e;
+
+	if ((e = file_rules_match(s, &kind, err)))
+		return e;
+	f = io_grow(t->files, &t->files_cap, t->nfiles + 1, sizeof(*f), err);
+	if (!f)
+		return err->error;
+	t->files = f;
+	f += t->nfiles++;
+	*f = (struct open_file){.kind = kind,
+				.flags = s->info->flags & ~(uint32_t)O_CLOEXEC,
+				.pos = s->info->pos,
+				.path = strdup(s->link),
+				.dev = s->st.st_dev,
+				.ino = s->st.st_ino,
+				.rdev = s->st.st_rdev};
+	*ret = f;
+	if (!f->path)
+		return err_set(err, -ENOMEM, "out of memory");
+	return file_ops_of(kind)->capture ? file_ops_of(kind)->capture(s, f, err) : 0;
+}
+
+static int add_fd(struct file_scan *s, int fd, struct err *err)
+{
+	struct file_table *t = s->table;
+	struct file_descriptor *d;
+	struct fdinfo info;
+	struct open_file *f;
+	int e;
+
+	if ((unsigned)fd >= FILES_MAX)
+		return err_refuse(err,
+				  "process %d has the descriptor %d; %u is the highest that "
+				  "can be saved",
+				  s->c->remote->pid, fd, FILES_MAX - 1);
+	if ((e = look_at(s, fd, &info, err)))
+		return e;
+	f = find_shared(s);
+	e = f ? 0 : add_file(s, &f, err);
+	d = e ? NULL : io_grow(t->fds, &t->fds_cap, t->nfds + 1, sizeof(*d), err);
+	if (d) {
+		t->fds = d;
+		d[t->nfds++] = (struct file_descriptor){
+			.fd = fd, .file = file_index(t, f), .cloexec = info.flags & O_CLOEXEC};
+	}
+	fdinfo_done(&info);
+	return d ? 0 : err->error;
+}
+
+/* Threads that do not share the leader's descriptors (clone without CLONE_FILES). */
+static int refuse_private_tables(const struct capture *c, struct err *err)
+{
+	const struct remote *r = c->remote;
+
+	for (size_t i = 1; i < r->n; i++)
+		if (syscall(SYS_kcmp, r->pid, r->threads[i].tid, KCMP_FILES, 0, 0) > 0) {
+			err_refuse(err,
+				   "cannot save thread %d of process %d: it has descriptors of its "
+				   "own",
+				   r->threads[i].tid, r->pid);
+			return err_hint(err, "only threads that share their descriptors "
+					     "(CLONE_FILES) can be saved");
+		}
+	return 0;
+}
+
+static int complete(struct file_scan *s, struct err *err)
+{
+	struct file_table *t = s->table;
+
+	for (size_t i = 0; i < t->nfiles; i++) {
+		const struct file_ops *ops = file_ops_of(t->files[i].kind);
+		int e;
+
+		s->fd = file_lowest_fd(t, &t->files[i]);
+		s->detail[0] = '\0';
+		snprintf(s->link, sizeof(s->link), "%s", t->files[i].path);
+		if (ops->complete && (e = ops->complete(s, &t->files[i], err)))
+			return e;
+	}
+	return 0;
+}
+
+static int capture_files(struct capture *c, struct process *p, struct err *err)
+{
+	__cleanup_free struct file_scan *s = io_alloc(1, sizeof(*s), err);
+	__cleanup_free int *fds = NULL;
+	size_t n = 0;
+	int e;
+
+	p->files = s ? io_alloc(1, sizeof(*p->files), err) : NULL;
+	if (!p->files)
+		return err->error;
+	*s = (struct file_scan){.c = c, .p = p, .table = p->files};
+	if ((e = refuse_private_tables(c, err)) || (e = list_fds(c, &fds, &n, err)))
+		return e;
+	for (size_t i = 0; i < n; i++)
+		if ((e = add_fd(s, fds[i], err)))
+			return e;
+	return complete(s, err);
+}
+
+/* --- the kinds, and what concerns all --- */
+
+const struct file_ops *file_ops_of(uint32_t kind)
+{
+	static const struct file_ops *const all[] = {
+		&file_regular,  &file_directory, &file_device,    &file_inherited,
+		&file_pipe,     &file_eventfd,   &file_epoll,     &file_timerfd,
+		&file_signalfd, &file_unix_pair, &file_tcp_listen};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i]->kind == kind)
+			return all[i];
+	return NULL;
+}
+
+static void done_files(struct process *p)
+{
+	struct file_table *t = p->files;
+
+	if (!t)
+		return;
+	for (size_t i = 0; i < t->nfiles; i++) {
+		const struct file_ops *ops = file_ops_of(t->files[i].kind);
+
+		if (ops && ops->done)
+			ops->done(&t->files[i]);
+		free(t->files[i].path);
+	}
+	for (size_t i = 0; i < t->npipes; i++)
+		free(t->pipes[i].data);
+	free(t->files);
+	free(t->fds);
+	free(t->pipes);
+	free(t);
+	p->files = NULL;
+}
+
+const struct state_ops state_files = {
+	.name = "files",
+	.note = NOTE_FILES,
+	.capture = capture_files,
+	.codec = files_codec,
+	.validate = files_validate,
+	.check = files_check,
+	.act = files_act,
+	.restore = files_restore,
+	.show = files_show,
+	.done = done_files,
+};

@@ -1,0 +1,173 @@
+/*
+ * Descriptors: the model, and what other modules may ask of it.
+ *
+ * A descriptor is a number that refers to an open file description (open(2)):
+ * the object, with an offset and flags.  Several descriptors may share one; so
+ * the table has two lists.  Each kind of object is one file: file_regular.c,
+ * pipes.c, epoll.c and so on, behind the interface in file_kinds.h.
+ *
+ * Everything is read from outside, while the target is stopped: /proc, and
+ * duplicates of its descriptors (pidfd_getfd) that are only looked at.
+ */
+#ifndef GODWIT_STATE_FILES_H
+#define GODWIT_STATE_FILES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "state/process.h"
+#include "state/state.h"
+
+/* Stored in images: numbers are never reused. */
+enum file_kind {
+	FILE_REGULAR = 1,
+	FILE_DIRECTORY = 2,
+	FILE_DEVICE = 3,    /* /dev/null and its like: no state */
+	FILE_INHERITED = 4, /* terminal or pipe to others: the restarting shell's */
+	FILE_PIPE = 5,
+	FILE_EVENTFD = 6,
+	FILE_EPOLL = 7,
+	FILE_TIMERFD = 8,
+	FILE_SIGNALFD = 9,
+	FILE_UNIX_PAIR = 10,
+	FILE_TCP_LISTEN = 11,
+	FILE_KIND_END
+};
+
+/* Limits that a reader of images holds. */
+#define FILES_MAX (1u << 20)          /* descriptors, and numbers of them */
+#define FILES_PATH_MAX 4095u          /* bytes */
+#define FILES_PIPE_MAX (1ull << 31)   /* bytes of one pipe */
+#define FILES_LOCKS_MAX (1u << 20)    /* of one description */
+#define FILES_MESSAGES_MAX (1u << 20) /* unread in one socket */
+#define FILES_OPTIONS_MAX 64u
+
+struct file_lock {
+	uint32_t kind; /* enum fdinfo_lock_kind */
+	bool is_write;
+	int64_t start, end; /* bytes, inclusive */
+};
+
+struct file_watch {
+	int32_t fd;
+	uint32_t events;
+	uint64_t data;
+};
+
+struct file_message {
+	void *data;
+	size_t len;
+};
+
+/* A socket option that differs from a fresh socket's. */
+struct file_option {
+	int32_t level, name;
+	uint32_t len; /* <= 16 */
+	uint8_t value[16];
+};
+
+#define FILES_NO_PEER UINT32_MAX
+
+/* An open file description. */
+struct open_file {
+	uint32_t kind;
+	uint32_t flags; /* O_*, without O_CLOEXEC */
+	int64_t pos;    /* bytes */
+	char *path;     /* as /proc/PID/fd shows it */
+	uint64_t dev, ino, rdev;
+	union {
+		struct {
+			uint64_t size;
+			int64_t mtime_ns;
+			struct file_lock *locks;
+			size_t nlocks;
+		} regular;
+		struct {
+			int32_t like; /* descriptor 0-2 whose object it shares, or -1 */
+			bool is_tty;
+		} inherited;
+		struct {
+			uint32_t pipe; /* index in file_table.pipes */
+		} pipe;
+		struct {
+			uint64_t count;
+			bool semaphore;
+		} eventfd;
+		struct {
+			struct file_watch *watches;
+			size_t n;
+		} epoll;
+		struct {
+			int32_t clock;
+			uint32_t settime; /* TFD_TIMER_* of the last timerfd_settime */
+			uint64_t ticks;
+			/* Time left, but CLOCK_REALTIME's absolute timers: since
+			 * the epoch.  0: not armed. */
+			int64_t value_ns, interval_ns;
+		} timerfd;
+		struct {
+			uint64_t mask; /* bit signo - 1 */
+		} signalfd;
+		struct {
+			uint32_t type;     /* SOCK_* */
+			uint32_t peer;     /* index of the other end, FILES_NO_PEER: closed */
+			uint32_t shutdown; /* 1: no more reading, 2: no more writing */
+			struct file_message *unread;
+			size_t nunread;
+			struct file_option *options;
+			size_t noptions;
+		} unix_pair;
+		struct {
+			uint32_t family; /* AF_INET, AF_INET6 */
+			uint32_t backlog;
+			uint8_t addr[28]; /* struct sockaddr_in or sockaddr_in6 */
+			struct file_option *options;
+			size_t noptions;
+		} listen;
+	};
+};
+
+/* A pipe of which the program holds both ends, or one that nobody else holds. */
+struct pipe_object {
+	uint64_t dev, ino;
+	uint32_t capacity; /* bytes */
+	void *data;        /* unread */
+	size_t len;
+};
+
+struct file_descriptor {
+	int32_t fd;
+	uint32_t file; /* index in files */
+	bool cloexec;
+};
+
+struct file_table {
+	struct open_file *files; /* in the order of their lowest descriptors */
+	size_t nfiles, files_cap;
+	struct file_descriptor *fds; /* ascending */
+	size_t nfds, fds_cap;
+	struct pipe_object *pipes;
+	size_t npipes, pipes_cap;
+};
+
+extern const struct state_ops state_files;
+
+/* "regular file", "pipe", ...; never NULL. */
+const char *files_kind_name(uint32_t kind);
+/* A line about it for people: "offset 4096, O_RDWR, 2 locks".  Returns out. */
+const char *files_describe(const struct file_table *t, const struct open_file *f, char *out,
+			   size_t size);
+/* "O_RDWR|O_APPEND" from flags.  Returns out. */
+const char *files_flags(uint32_t flags, char *out, size_t size);
+/* The descriptor's description, or NULL. */
+const struct open_file *files_find(const struct file_table *t, int fd);
+
+/*
+ * What is saved and what is refused, one line each ("kind", "what is kept" or
+ * "what to do"): the list in the man page is made from it.
+ */
+void files_print_kinds(FILE *out);
+
+#endif

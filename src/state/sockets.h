@@ -1,0 +1,38 @@
+/* What the kinds of sockets share: options, and the kernel's view of Unix sockets. */
+#ifndef GODWIT_STATE_SOCKETS_H
+#define GODWIT_STATE_SOCKETS_H
+
+#include "state/file_kinds.h"
+
+/* Fills s->sock_domain, _type, _protocol and s->detail from our duplicate of the socket. */
+int sockets_look(struct file_scan *s, int dup, struct err *err);
+
+/* Saves the options of the socket dup that differ from those of a new socket
+ * of the same kind.  The caller frees *ret. */
+int sockets_capture_options(const struct file_scan *s, int dup, struct file_option **ret,
+			    size_t *ret_n, struct err *err);
+void sockets_codec_options(struct codec *c, struct file_option **v, size_t *n);
+/* Are they options that sockets_capture_options could have saved? */
+bool sockets_options_are_possible(const struct file_option *v, size_t n);
+bool sockets_has_option(const struct file_option *v, size_t n, int level, int name);
+/* Calls that set them on fd. */
+void sockets_restore_options(struct file_restore *fr, const struct open_file *f, int fd,
+			     const struct file_option *v, size_t n);
+/* One call: setsockopt(fd, level, name, value). */
+void sockets_set_int(struct file_restore *fr, const char *why, int fd, int level, int name,
+		     int value);
+
+/* A Unix socket as sock_diag(7) shows it. */
+struct unix_diag {
+	uint64_t peer; /* inode, 0: none any more */
+	uint32_t shutdown;
+	bool has_name;
+};
+
+/* Of the socket with that inode in the target's network namespace.  0, -ENOENT, or -errno. */
+int sockets_unix_diag(const struct file_scan *s, uint64_t ino, struct unix_diag *ret);
+
+/* "127.0.0.1:80", "[::1]:80"; returns out. */
+const char *sockets_addr_text(const void *addr, char *out, size_t size);
+
+#endif
