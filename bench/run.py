@@ -2,7 +2,9 @@
 """make bench: the figures that Godwit promises, beside what the machine can do.
 
 Floor and measure alternate in one run, PAIRS times each (three times as often
-where it takes but milliseconds); a row shows the
+where it takes but milliseconds).  Of what copies much memory, floor and
+measure alike, the better of two in a row counts: the first touch of free
+memory of a virtual machine costs several times the copy, and that would measure the host; a row shows the
 median of each and the median of the paired ratios (or differences).
 
 Environment: B (build folder), BENCH_DIR (where images go, default /dev/shm),
@@ -76,9 +78,16 @@ class Control:
         if self.get(40):
             raise Failed(f"{path}: {os.strerror(self.get(40))}")
 
-    def timed(self, number, path):
-        self.order(number, os.fsencode(path))
-        return self.get(24)
+    def floor(self, number, path):
+        """Nanoseconds of a plain write() or read(): the better of two in a row."""
+        took = []
+        for _ in range(2):
+            if number == WRITE:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+            self.order(number, os.fsencode(path))
+            took.append(self.get(24))
+        return min(took)
 
     def longest(self):
         return self.get(16)
@@ -317,14 +326,17 @@ class Bench:
             how = f"copying with {threads}"
             floors, memory, pauses = [], [], {t.name: [] for t in self.tools}
             for _ in range(PAIRS):
-                floors.append(ms(s.control.timed(WRITE, plain)))
+                floors.append(ms(s.control.floor(WRITE, plain)))
                 os.unlink(plain)
                 for t in self.tools:
-                    t.forget()
-                    pause, _, kib = s.pause_during(t.checkpoint(s, threads=threads))
-                    pauses[t.name].append(ms(pause))
-                    if t is self.godwit:
-                        memory.append(kib / 1024)
+                    best = []
+                    for _ in range(2):
+                        t.forget()
+                        pause, _, kib = s.pause_during(t.checkpoint(s, threads=threads))
+                        best.append(ms(pause))
+                        if t is self.godwit:
+                            memory.append(kib / 1024)
+                    pauses[t.name].append(min(best))
                     t.forget()
             self.table.add(f"{MIB} MiB: checkpoint, pause, {how}", pauses["godwit"], floors,
                            goal, criu=self.peer(pauses), ratio_goal=True)
@@ -339,16 +351,18 @@ class Bench:
         subjects = self.put_to_sleep(MIB)
         for _ in range(PAIRS):
             for t in self.tools:
-                s = subjects[t.name]
-                r = Running(t.restart(s), s.control)
-                times[t.name].append(ms(r.ns))
-                if s.control.sum() != s.sum:
-                    raise Failed(f"{t.name}: the memory is not what it was")
-                if t is self.godwit:
-                    floors.append(ms(s.control.timed(READ, t.image)))
-                kib = r.end()
-                if t is self.godwit:
-                    memory.append(kib / 1024)
+                s, best = subjects[t.name], []
+                for is_last in (False, True):
+                    r = Running(t.restart(s), s.control)
+                    best.append(ms(r.ns))
+                    if s.control.sum() != s.sum:
+                        raise Failed(f"{t.name}: the memory is not what it was")
+                    if t is self.godwit and is_last:
+                        floors.append(ms(s.control.floor(READ, t.image)))
+                    kib = r.end()
+                    if t is self.godwit:
+                        memory.append(kib / 1024)
+                times[t.name].append(min(best))
         self.table.add(f"{MIB} MiB: restart to next output", times["godwit"], floors, 1.1,
                        criu=self.peer(times), ratio_goal=True)
         self.table.add(f"{MIB} MiB: restart, helper's memory", [max(memory)], [], 16, "MiB")
