@@ -94,7 +94,7 @@ _run() {
 	for fd in /proc/self/fd/*; do # what the caller's caller left open
 		fd=${fd##*/}
 		((fd < 3 || fd == 255)) || eval "exec $fd>&-"
-	done 2>/dev/null
+	done # no redirection here: bash would keep stderr at an fd that is closed
 	HOME=$W TMPDIR=$W
 	export HOME TMPDIR
 	mkdir -p "$TRY_DIR/ctl" && chmod 777 "$TRY_DIR/ctl" # release and ping files, see subjects/subject.h
