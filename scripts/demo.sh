@@ -8,6 +8,12 @@ dir=$(mktemp -d) || exit 1
 pid=
 trap '[[ -z $pid ]] || kill -9 $pid 2>/dev/null; rm -rf "$dir"' EXIT
 
+# What the caller left open (make -j, some terminals) would be the program's, too.
+for fd in /proc/self/fd/*; do
+	fd=${fd##*/}
+	((fd < 3 || fd == 255)) || eval "exec $fd>&-"
+done
+
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 cmd() { printf '\033[1m$ %s\033[0m\n' "$*"; }
 fail() { echo "demo: $*" >&2; exit 1; }

@@ -5,6 +5,12 @@ B=${B:-build}
 [[ $B == /* ]] || B=$PWD/$B
 image=myckpt
 
+# What the caller left open (make -j, some terminals) would be the program's, too.
+for fd in /proc/self/fd/*; do
+	fd=${fd##*/}
+	((fd < 3 || fd == 255)) || eval "exec $fd>&-"
+done
+
 say() { printf '\033[1m$ %s\033[0m\n' "$*"; }
 [[ -t 1 ]] || say() { printf '$ %s\n' "$*"; }
 give_up() { echo "make check: $*" >&2; kill -9 "$pid" 2>/dev/null; exit 1; }
