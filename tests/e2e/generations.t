@@ -167,7 +167,7 @@ follows_cwd() {
 	become user
 	launch env LD_PRELOAD="$LIBCKPT" "$SUBJECTS/surroundings" "$CTL"
 	wait_ready
-	IMAGE="a working dir/myckpt" ring
+	IMAGE="work(dir)/myckpt" ring
 	verdict
 }
 

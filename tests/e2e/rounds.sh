@@ -9,6 +9,7 @@
 #   refuse=ok              exit 3 at checkpoint is as right as a faithful restart
 #   limit=SECONDS          (default 60)
 #   needs=FLAG             a flag of /proc/cpuinfo, without which it is skipped
+#   cwd=FOLDER             where it works by then: its preloaded image is written there
 #   build=static,nopie     further ways it is linked, each a subject of its own
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -48,6 +49,7 @@ begin_subject() { # NAME USER
 	ID_FLAG=()
 	[[ $(subject_key "$1" ids "") != same ]] || ID_FLAG=(--same-ids)
 	REFUSE=$(subject_key "$1" refuse no)
+	IMAGE=myckpt
 }
 
 round_uncut() {
@@ -58,7 +60,8 @@ round_uncut() {
 	verdict
 }
 
-start_preloaded() {
+start_preloaded() { # SUBJECT
+	IMAGE=$(subject_key "$1" cwd .)/myckpt
 	launch env LD_PRELOAD="$LIBCKPT" "$SUBJECT" "$CTL"
 	wait_ready
 }
@@ -66,26 +69,26 @@ start_preloaded() {
 # The image must not be larger than what the program touched, by far.
 image_is_sane() {
 	local mode
-	mode=$(stat -c %a myckpt)
+	mode=$(stat -c %a "$IMAGE")
 	[[ $mode == 600 ]] || fail "mode of the image is $mode"
-	expect 0 "$GODWIT" verify myckpt
+	expect 0 "$GODWIT" verify "$IMAGE"
 }
 
 # What is stored of a program follows what it touched: none has more than 350 MiB.
 image_is_small() {
-	(($(stat -c %s myckpt) < 400 << 20)) || fail "the image has $(stat -c %s myckpt) bytes"
+	(($(stat -c %s "$IMAGE") < 400 << 20)) || fail "the image has $(stat -c %s "$IMAGE") bytes"
 }
 
-# The restart of $1 (default myckpt) by $2 (myrestart, or godwit restart).
+# Restarts $IMAGE; myrestart leaves no choice of ids.
 revive() {
-	local image=${1:-myckpt}
-	shift
-	OUT=out2 ERR=err2 launch "${@:-$MYRESTART}" "${ID_FLAG[@]}" "$image"
+	local by=("$GODWIT" restart "${ID_FLAG[@]}")
+	[[ ${1-} != myrestart || ${ID_FLAG[*]} ]] || by=("$MYRESTART")
+	OUT=out2 ERR=err2 launch "${by[@]}" "$IMAGE"
 }
 
 round_preload_goes_on() {
 	begin_subject "$@"
-	start_preloaded
+	start_preloaded "$1"
 	ring
 	ping
 	verdict
@@ -95,10 +98,10 @@ round_preload_goes_on() {
 
 round_preload_restart() {
 	begin_subject "$@"
-	start_preloaded
+	start_preloaded "$1"
 	ring
 	finish_off
-	revive
+	revive myrestart
 	ping
 	nothing_left_of_ours
 	verdict
@@ -108,7 +111,7 @@ round_preload_restart() {
 attach() {
 	run "$GODWIT" checkpoint "$PID" "$@"
 	if [[ $RC == 3 && $REFUSE == ok ]]; then
-		says 'cannot' '^hint: '
+		says '^godwit: checkpoint: .{15}' '^hint: .{10}'
 		ping
 		verdict
 		note "refused, as it may be"
@@ -136,7 +139,7 @@ round_attach_restart() {
 	attach --kill
 	wait "$PID"
 	wait_for 10 gone "$PID"
-	revive myckpt "$GODWIT" restart
+	revive
 	ping
 	nothing_left_of_ours
 	verdict

@@ -1,7 +1,7 @@
 /*
  * What surrounds a process: working directory, umask, limits, personality, name,
  * executable, command line, environment, scheduling.
- * test: build=static
+ * test: build=static cwd=work(dir)
  */
 #include <sched.h>
 #include <sys/personality.h>
@@ -80,9 +80,9 @@ int main(int argc, char **argv)
 		execv("/proc/self/exe", again);
 		die("execv");
 	}
-	if (mkdir("a working dir", 0700) < 0 && errno != EEXIST)
+	if (mkdir("work(dir)", 0700) < 0 && errno != EEXIST)
 		die("mkdir");
-	must(chdir("a working dir"));
+	must(chdir("work(dir)"));
 	umask(0137);
 	lim = (struct rlimit){123, 1000};
 	must(setrlimit(RLIMIT_NOFILE, &lim));
