@@ -19,6 +19,7 @@
 
 set -u
 export LC_ALL=C
+SCRIPT=$(realpath "$0")
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 B=${B:-$TOP/build}
@@ -57,7 +58,7 @@ try() {
 	_count=$((_count + 1))
 	dir=$(mktemp -d "$ROOT_DIR/godwit-test.XXXXXX") && chmod 755 "$dir" || exit 1
 	mkdir "$dir/w"
-	TRY_ONE=$name TRY_DIR=$dir timeout -k 10 $((limit * SLOW)) bash "$0" </dev/null \
+	TRY_ONE=$name TRY_DIR=$dir timeout -k 10 $((limit * SLOW)) bash "$SCRIPT" </dev/null \
 		>"$dir/log" 2>&1
 	rc=$?
 	case $rc in
@@ -84,7 +85,7 @@ _report() {
 	echo "# $3"
 	[[ -e $2/log ]] && tail -n 25 "$2/log" | cut -c1-300 | sed 's/^/# | /'
 	echo "# work directory: $2"
-	echo "# rerun: KEEP=1 B=$B bash $(realpath "$0") $1"
+	echo "# rerun: KEEP=1 B=$B bash $SCRIPT $1"
 }
 
 _run() {
@@ -165,7 +166,7 @@ become() {
 # The rest of the test runs in a mount namespace that it alone sees.
 own_mounts() {
 	[[ -z ${OWN_MOUNTS-} ]] || return 0
-	OWN_MOUNTS=1 unshare -m bash "$0"
+	OWN_MOUNTS=1 unshare -m bash "$SCRIPT"
 	exit
 }
 
@@ -278,6 +279,16 @@ verdict() {
 
 _is_new_image() {
 	[[ -f $1 ]] && [[ $(stat -c %i "$1" 2>/dev/null) != "$2" ]]
+}
+
+# A program that keeps its ids may have godwit as its parent: sets TARGET to the
+# program itself.
+find_target() {
+	TARGET=$PID
+	case $(readlink "/proc/$PID/exe") in
+	"$GODWIT" | */myrestart) read -r TARGET <"/proc/$PID/task/$PID/children" ;;
+	esac
+	[[ -n $TARGET ]] || fail "no program under $PID"
 }
 
 # ring: kill -12 and wait for the new image (name in $IMAGE, default myckpt).

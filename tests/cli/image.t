@@ -12,9 +12,10 @@ make_image() { # [SUBJECT]
 }
 
 # Refused by verify, show and restart alike, whatever the bytes.
-refused() { # IMAGE
-	local c
-	for c in "$GODWIT verify" "$GODWIT show" "$GODWIT restart" "$MYRESTART"; do
+refused() { # IMAGE [COMMAND...]
+	local c commands=("$GODWIT verify" "$GODWIT show" "$GODWIT restart" "$MYRESTART")
+	(($# == 1)) || commands=("${@:2}")
+	for c in "${commands[@]}"; do
 		# shellcheck disable=SC2086
 		(as timeout 20 $c "$1") >cmd.out 2>cmd.err </dev/null
 		RC=$?
@@ -36,6 +37,7 @@ truncated() {
 longer() {
 	make_image
 	cp myckpt longer
+	chmod 644 longer
 	head -c 5000 /dev/zero >>longer
 	refused longer
 }
@@ -45,6 +47,7 @@ flipped() {
 	need python3
 	make_image "$1"
 	cp myckpt good
+	[[ -z $IS_ROOT ]] || chown "$TEST_UID" good
 	/usr/bin/python3 - "$GODWIT" <<-'END' || fail "a flipped bit went through"
 		import os, random, subprocess, sys
 		random.seed(4)
@@ -78,9 +81,10 @@ flipped_restart() {
 	for i in 1 2 3 4 5 6 7 8; do
 		at=$((size * i / 9))
 		cp myckpt bad
+		chmod 644 bad
 		printf '%b' "\\x$(printf %02x $((0x$(xxd_byte bad $at) ^ 4)))" |
 			dd of=bad bs=1 seek=$at conv=notrunc 2>/dev/null
-		refused bad
+		refused bad "$GODWIT verify" "$GODWIT restart" "$MYRESTART"
 	done
 }
 xxd_byte() { od -An -tx1 -j "$2" -N 1 "$1" | tr -d ' '; }
@@ -204,9 +208,11 @@ by_gdb() {
 		-ex 'frame function main' -ex 'p up' "$SUBJECTS/threads" myckpt
 	[[ $(grep -c 'LWP' cmd.out) -ge 22 ]] || fail "gdb does not see 22 threads"
 	# Their frames, down to the functions of the program.
-	[[ $(grep -c ' in run (' cmd.out) -ge 20 ]] || fail "gdb's backtraces do not reach run()"
-	prints ' in main \(' 'subject_wait' '= 20$'
-	if grep -Ei 'corrupt|cannot access|warning: .*(core|truncat|unexpected size)' cmd.out cmd.err; then
+	[[ $(grep -Ec '^#[0-9]+ .*[^a-z]run \(' cmd.out) -ge 20 ]] || fail "gdb's backtraces do not reach run()"
+	prints ' main \(' 'subject_wait' '= 20$'
+	# gdb 13 says so of the kernel's own cores too, on CPUs with another xsave layout.
+	if grep -v 'reg-xstate.* too small' cmd.out cmd.err |
+		grep -Ei 'corrupt|cannot access|warning: .*(core|truncat|unexpected size)'; then
 		fail "gdb complains"
 	fi
 }
@@ -217,7 +223,6 @@ by_gdb_vectors() { # the vector registers of each thread are in the core
 	run gdb -batch -nx -ex 'thread apply all p $xmm3.uint128' -ex 'thread apply all p $st5' \
 		-ex 'thread apply all p/x $mxcsr' "$SUBJECTS/regs_live" myckpt
 	prints '0x7f80'
-	[[ $(grep -A2 '^Thread' cmd.out | grep -c '^\$.* = 0x[0-9a-f]{8}' ) -ge 0 ]]
 	if grep -Eiq 'value is not available|<unavailable>' cmd.out; then fail "registers are missing"; fi
 }
 
@@ -273,7 +278,7 @@ sparse_is_small() {
 many_runs_in_gdb() {
 	need gdb
 	make_image mem_runs
-	run gdb -batch -nx -ex 'bt' -ex 'frame function main' -ex 'p *(unsigned long*)(p + 4096*100 + 8*100)' \
+	run gdb -batch -nx -ex 'bt' -ex 'p *(unsigned long*)(area + 4096*100 + 8*100)' \
 		"$SUBJECTS/mem_runs" myckpt
 	prints ' main \(' '= 101$'
 }

@@ -36,7 +36,7 @@ bad() { # WORDS ARGS...
 	local words=$1
 	shift
 	expect 2 "$GODWIT" "$@"
-	says '^godwit: ' "$words"
+	says '^(godwit|usage): ' "$words"
 	[[ ! -s cmd.out ]] || fail "something is on stdout"
 }
 

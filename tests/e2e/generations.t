@@ -26,7 +26,8 @@ ten_attached() { # USER SUBJECT
 	launch "$SUBJECTS/$2" "$CTL"
 	wait_ready
 	for i in {1..10}; do
-		expect 0 "$GODWIT" checkpoint "$PID" --kill
+		find_target
+		expect 0 "$GODWIT" checkpoint "$TARGET" --kill
 		wait "$PID"
 		sizes+=" $(stat -c %s myckpt)"
 		OUT=out$i ERR=err$i launch "$GODWIT" restart myckpt

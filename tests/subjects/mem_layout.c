@@ -13,6 +13,14 @@ struct line {
 
 static struct line before[LINES], after[LINES];
 
+static void forget(char *flags, const char *which)
+{
+	char *at = strstr(flags, which);
+
+	if (at)
+		memmove(at, at + 3, strlen(at + 3) + 1);
+}
+
 /* Adjacent anonymous mappings of one kind may be merged by the kernel or not. */
 static int read_maps(struct line *l)
 {
@@ -35,10 +43,9 @@ static int read_maps(struct line *l)
 
 			snprintf(m->flags, sizeof(m->flags), "%.150s", text + 8);
 			m->flags[strcspn(m->flags, "\n")] = 0;
-			/* "sd" (soft dirty) and "mt", "ss" say nothing of the mapping. */
-			char *sd = strstr(m->flags, " sd");
-			if (sd)
-				memset(sd, ' ', 3);
+			/* Soft dirty and accounted: what was done, not what was asked for. */
+			forget(m->flags, " sd");
+			forget(m->flags, " ac");
 			if (n > 1 && m[-1].end == m->start && !*m->name && !*m[-1].name &&
 			    !strcmp(m->perms, m[-1].perms) && m->perms[3] == 'p' &&
 			    !strcmp(m->flags, m[-1].flags)) {

@@ -8,6 +8,8 @@
 #define PAGES 160000UL
 #define PG 4096
 
+static char *area; /* for the debugger in a test */
+
 int main(int argc, char **argv)
 {
 	subject_init(argc, argv);
@@ -16,13 +18,14 @@ int main(int argc, char **argv)
 	madvise(p, PAGES * PG, MADV_NOHUGEPAGE);
 	for (size_t i = 0; i < PAGES; i += 2)
 		*(uint64_t *)(p + i * PG + 8 * (i % 512)) = i + 1;
+	area = p;
 	subject_wait();
 
 	for (size_t i = 0; i < PAGES; i++) {
 		uint64_t v = *(uint64_t *)(p + i * PG + 8 * (i % 512));
 
 		if (v != (i % 2 ? 0 : i + 1)) {
-			check(0, "page %zu differs", i);
+			check(0, "page %zu of %p differs", i, (void *)area);
 			break;
 		}
 	}

@@ -13,6 +13,7 @@
 #include <mqueue.h>
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
@@ -228,6 +229,11 @@ static int traced(void)
 	return -2;
 }
 
+static int undumpable(void)
+{
+	return prctl(PR_SET_DUMPABLE, 0) ? -1 : -2;
+}
+
 static int hugetlb(void)
 {
 	void *p = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE,
@@ -301,6 +307,7 @@ static const struct {
 	{"zombie", zombie},
 	{"vforked", vforked},
 	{"traced", traced},
+	{"undumpable", undumpable},
 	{"hugetlb", hugetlb},
 	{"sysv_shm", sysv_shm},
 	{"aio", aio},
