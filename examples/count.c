@@ -42,8 +42,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	for (long i = 1; i <= last; i++) {
-		printf("%ld\n", i);
-		if (fflush(stdout)) {
+		/* On a terminal printf itself writes, and fflush then sees no error. */
+		if (printf("%ld\n", i) < 0 || fflush(stdout)) {
 			perror("count: stdout");
 			return 1;
 		}

@@ -181,6 +181,10 @@ as() {
 
 # launch CMD...: background, stdout to $OUT (out), stderr to $ERR (err); sets PID.
 launch() {
+	: >>"${OUT:-out}"
+	: >>"${ERR:-err}"
+	# The program's user must be able to open them again.
+	[[ -z $IS_ROOT ]] || chmod 666 "${OUT:-out}" "${ERR:-err}"
 	as "$@" <"${IN:-/dev/null}" >"${OUT:-out}" 2>"${ERR:-err}" &
 	PID=$!
 	echo "$PID" >>"$TRY_DIR/pids"

@@ -28,6 +28,7 @@ class Shell:
             os.execve("/bin/bash", ["bash", "--norc", "--noprofile", "-i"],
                       {"PS1": "PROMPT> ", "PATH": "/usr/bin:/bin", "TERM": "dumb", "LC_ALL": "C",
                        "HISTFILE": ""})
+        os.set_inheritable(self.fd, False)
         self.text = ""
         self.expect("PROMPT> ")
 
