@@ -281,6 +281,10 @@ verdict() {
 	rm -f "$CTL/release"
 }
 
+_is_new_image_or_error() {
+	_is_new_image "$@" || has "${ERR:-err}" '^godwit: '
+}
+
 _is_new_image() {
 	[[ -f $1 ]] && [[ $(stat -c %i "$1" 2>/dev/null) != "$2" ]]
 }
@@ -300,7 +304,8 @@ ring() {
 	local image=${IMAGE:-myckpt} old
 	old=$(stat -c %i "$image" 2>/dev/null)
 	kill -12 "$PID"
-	wait_alive "$PID" 30 _is_new_image "$image" "$old"
+	wait_alive "$PID" 30 _is_new_image_or_error "$image" "$old"
+	_is_new_image "$image" "$old" || fail "the doorbell was refused"
 }
 
 # Nothing of ours is in the process: no mapping named godwit, no tracer.

@@ -1,10 +1,8 @@
 /*
  * Pipes within the process: unread content, full, empty, packets, size, flags, one
- * end closed; and a named one.
  */
 #include <poll.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 
 #include "subject.h"
 
@@ -33,11 +31,6 @@ int main(int argc, char **argv)
 	close(eof[1]);
 	must(pipe(broken));
 	close(broken[0]);
-	unlink("named");
-	must(mkfifo("named", 0600));
-	int named_r = must(open("named", O_RDONLY | O_NONBLOCK));
-	int named_w = must(open("named", O_WRONLY));
-	must(write(named_w, "fifo", 4));
 	int dup_w = must(dup(some[1]));
 	subject_wait();
 
@@ -66,8 +59,5 @@ int main(int argc, char **argv)
 	check(read(eof[0], now, 100) == 4 && read(eof[0], now, 100) == 0, "end of file is lost");
 	struct pollfd q = {.fd = broken[1], .events = POLLOUT};
 	check(poll(&q, 1, 0) == 1 && (q.revents & POLLERR), "a pipe without reader has one now");
-	check(read(named_r, now, 100) == 4 && !memcmp(now, "fifo", 4), "the named pipe's content");
-	must(write(named_w, "again", 5));
-	check(read(named_r, now, 100) == 5, "the named pipe does not work");
 	return subject_done();
 }
