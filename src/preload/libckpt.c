@@ -195,7 +195,7 @@ static __attribute__((constructor)) void hang_bell(void)
 	long sig = SIGUSR2, n = 0;
 
 	if (name && *name) {
-		while (name[n] && n < (long)sizeof(image) - 1) {
+		while (n < (long)sizeof(image) - 1 && name[n]) {
 			image[n] = name[n];
 			n++;
 		}

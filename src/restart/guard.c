@@ -124,6 +124,18 @@ int guard_myself(struct rebuild *b, struct err *err)
 	return 0;
 }
 
+/* What the restart changes outside of the process, as late as can be. */
+static int act_all(struct rebuild *b, struct err *err)
+{
+	for (size_t i = 0; state_kinds[i]; i++) {
+		int ret;
+
+		if (state_kinds[i]->act && (ret = state_kinds[i]->act(&b->restore, &b->proc, err)))
+			return ret;
+	}
+	return 0;
+}
+
 int exec_program(struct rebuild *b, struct err *err)
 {
 	static char *no_env[] = {NULL};
@@ -135,6 +147,10 @@ int exec_program(struct rebuild *b, struct err *err)
 	if (!argv)
 		return err->error;
 	memcpy(argv, n ? b->proc.argv : &b->proc.exe, (n ? n : 1) * sizeof(*argv));
+	int ret = act_all(b, err);
+
+	if (ret)
+		return ret;
 	/* The image's descriptor goes through the exec, the others do not matter. */
 	if (fcntl(b->restore.image_fd, F_SETFD, 0))
 		return err_sys(err, -errno, "cannot pass the image on");

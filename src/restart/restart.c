@@ -25,17 +25,6 @@ static int check_all(struct rebuild *b, struct err *err)
 	return 0;
 }
 
-static int act_all(struct rebuild *b, struct err *err)
-{
-	for (size_t i = 0; state_kinds[i]; i++) {
-		int ret;
-
-		if (state_kinds[i]->act && (ret = state_kinds[i]->act(&b->restore, &b->proc, err)))
-			return ret;
-	}
-	return 0;
-}
-
 static int load(struct rebuild *b, struct err *err)
 {
 	int ret;
@@ -96,7 +85,7 @@ int restart(const struct restart_options *o, void (*notice)(void *, const char *
 		ret = check_all(&b, err);
 	if (!ret && o->explain)
 		ret = rebuild_explain(&b, err);
-	else if (!ret && !(ret = act_all(&b, err)))
+	else if (!ret)
 		ret = restart_wants_same_ids(&b) ? restart_same_ids(&b, ret_status, err)
 						 : become(&b, err);
 	forget(&b);

@@ -1,0 +1,32 @@
+/* Shared by the files of the engine. */
+#ifndef GODWIT_REMOTE_INTERNAL_H
+#define GODWIT_REMOTE_INTERNAL_H
+
+#include "remote/remote.h"
+
+/* --- borrow.c --- */
+
+/* Address of a thread's unit in the scratch mapping. */
+uint64_t remote_unit(const struct remote *r, size_t thread);
+/* Lends the thread the registers and lets it run; see borrow.c for the order. */
+int remote_enter(struct remote *r, struct tracee *t, const struct user_regs_struct *regs,
+		 struct err *err) __must_check;
+/* Waits until the thread that runs in `unit` rings; *regs are as it stands there. */
+int remote_wait_bell(struct remote *r, struct tracee *t, uint64_t unit,
+		     struct user_regs_struct *regs, struct err *err) __must_check;
+/* Gives a borrowed thread its own mask and registers again.  0 or a negative errno. */
+int remote_give_back(struct tracee *t);
+/* The leader runs one call by registers alone, in the unit at that address. */
+int remote_call_one(struct remote *r, uint64_t unit, long nr, const uint64_t arg[6], int64_t *ret,
+		    struct err *err) __must_check;
+/* The error for a target that is gone. */
+int remote_died(struct remote *r, struct err *err);
+
+/* --- scratch.c --- */
+
+/* Unmaps the scratch mapping, gives the leader back, cleans the vdso. */
+void remote_unmap_scratch(struct remote *r);
+/* Writes the units of threads [from, n) to the scratch mapping. */
+int remote_write_units(struct remote *r, size_t from, struct err *err) __must_check;
+
+#endif

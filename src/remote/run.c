@@ -1,0 +1,157 @@
+/* Running programs in a stopped process: see remote.h. */
+#include "remote/internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "base/io.h"
+
+static int check_result(const struct call *c, struct err *err)
+{
+	bool failed = c->ret < 0 && c->ret > -4096;
+
+	if (c->expect == EXPECT_ANY || (c->expect == EXPECT_OK && !failed) ||
+	    (c->expect == EXPECT_VALUE && c->ret == c->want))
+		return 0;
+	if (failed)
+		return err_sys(err, (int)c->ret, "%s", c->why ? c->why : "a system call failed");
+	return err_set(err, -EPROTO, "%s: the kernel answered %#llx, not %#llx",
+		       c->why ? c->why : "a system call", (unsigned long long)c->ret,
+		       (unsigned long long)c->want);
+}
+
+static void to_wire(struct wire_call *w, const struct call *c)
+{
+	*w = (struct wire_call){.nr = c->nr, .expect = c->expect, .want = c->want};
+	memcpy(w->arg, c->arg, sizeof(w->arg));
+}
+
+static int run_batch(struct remote *r, struct batch *b, struct err *err)
+{
+	struct tracee *t = &r->threads[b->thread];
+	struct user_regs_struct regs = t->regs;
+	__cleanup_free struct wire_call *w = io_alloc(b->n, sizeof(*w), err);
+	size_t done;
+	int ret;
+
+	if (!w)
+		return err->error;
+	for (size_t i = 0; i < b->n; i++)
+		to_wire(&w[i], &b->calls[i]);
+	if ((ret = remote_write(r, r->calls, w, b->n * sizeof(*w))) ||
+	    (b->data_len && (ret = remote_write(r, r->data, b->data, b->data_len))))
+		return ret == -ESRCH ? remote_died(r, err)
+				     : err_sys(err, ret, "cannot write to the scratch mapping");
+	arch_enter_list(&regs, remote_unit(r, b->thread), r->calls, b->n);
+	if ((ret = remote_enter(r, t, &regs, err)) ||
+	    (ret = remote_wait_bell(r, t, remote_unit(r, b->thread), &regs, err)))
+		return ret;
+	done = b->n - arch_calls_left(&regs);
+	if (done < b->n)
+		done++; /* the one that it stopped at has a result as well */
+	if ((ret = remote_read(r, r->calls, w, done * sizeof(*w))))
+		return err_sys(err, ret, "cannot read from the scratch mapping");
+	for (size_t i = 0; i < done; i++) {
+		b->calls[i].ret = w[i].ret;
+		if ((ret = check_result(&b->calls[i], err)))
+			return ret;
+	}
+	return 0;
+}
+
+int remote_run(struct remote *r, struct program *p, struct err *err)
+{
+	if (p->failed)
+		return err->error ? err->error : err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < p->n; i++) {
+		int ret;
+
+		if (!p->batches[i].n)
+			continue;
+		if (p->batches[i].thread >= r->n)
+			return err_set(err, -EINVAL, "program for a thread that does not exist");
+		if ((ret = run_batch(r, &p->batches[i], err)))
+			return ret;
+		fault_point("program ran");
+	}
+	return 0;
+}
+
+/* Calls and data of one group of threads, laid out one thread after the other. */
+static int run_group(struct remote *r, size_t first, size_t count, const struct call *calls,
+		     size_t n, size_t data_len, struct wire_call *w, uint8_t *data, struct err *err)
+{
+	int ret;
+
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < n; k++) {
+			struct wire_call *c = &w[i * n + k];
+
+			to_wire(c, &calls[k]);
+			for (int a = 0; a < 6; a++)
+				if (calls[k].pointers >> a & 1)
+					c->arg[a] += r->data + i * data_len;
+		}
+	if ((ret = remote_write(r, r->calls, w, count * n * sizeof(*w))))
+		return err_sys(err, ret, "cannot write to the scratch mapping");
+	for (size_t i = 0; i < count; i++) {
+		struct tracee *t = &r->threads[first + i];
+		struct user_regs_struct regs = t->regs;
+
+		arch_enter_list(&regs, remote_unit(r, first + i), r->calls + i * n * sizeof(*w), n);
+		if ((ret = remote_enter(r, t, &regs, err)))
+			return ret;
+	}
+	/* The last first: while we sleep until it is done, both cores run the
+	 * others, and most of them have stopped when we come to ask. */
+	for (size_t i = count; i-- > 0;) {
+		struct user_regs_struct regs;
+
+		if ((ret = remote_wait_bell(r, &r->threads[first + i], remote_unit(r, first + i),
+					    &regs, err)))
+			return ret;
+	}
+	if ((ret = remote_read(r, r->calls, w, count * n * sizeof(*w))) ||
+	    (ret = remote_read(r, r->data, data, count * data_len)))
+		return err_sys(err, ret, "cannot read from the scratch mapping");
+	return 0;
+}
+
+int remote_run_each(struct remote *r, const struct call *calls, size_t n, size_t data_len,
+		    remote_result_fn result, void *arg, struct err *err)
+{
+	size_t group = REMOTE_CALL_CAP / n;
+	__cleanup_free struct wire_call *w = io_alloc(REMOTE_CALL_CAP, sizeof(*w), err);
+	__cleanup_free uint8_t *data = io_alloc(1, REMOTE_DATA_LEN, err);
+
+	if (!w || !data)
+		return err->error;
+	if (data_len && group > REMOTE_DATA_LEN / data_len)
+		group = REMOTE_DATA_LEN / data_len;
+	for (size_t first = 0; first < r->n; first += group) {
+		size_t count = r->n - first < group ? r->n - first : group;
+		int ret = run_group(r, first, count, calls, n, data_len, w, data, err);
+
+		for (size_t i = 0; i < count && !ret; i++)
+			ret = result(arg, first + i, &w[i * n], data + i * data_len, err);
+		if (ret)
+			return ret;
+	}
+	fault_point("threads asked");
+	return 0;
+}
+
+int remote_touch_tiles(struct remote *r, size_t thread, struct err *err)
+{
+	static const uint8_t zeros[64];
+	struct user_regs_struct regs = r->threads[thread].regs;
+	int ret = remote_write(r, r->data, zeros, sizeof(zeros));
+
+	if (ret)
+		return err_sys(err, ret, "cannot write to the scratch mapping");
+	arch_enter_tiles(&regs, remote_unit(r, thread), r->data);
+	if ((ret = remote_enter(r, &r->threads[thread], &regs, err)))
+		return ret;
+	return remote_wait_bell(r, &r->threads[thread], remote_unit(r, thread), &regs, err);
+}
