@@ -38,7 +38,7 @@ expected=$!
 say "A computation nobody prepared for this:"
 cmd "python3 primes.py &"
 exec 4> >(tee out) # here, else tee would be a child of the program
-$python primes.py </dev/null >&4 4>&- &
+$python primes.py </dev/null >&4 2>&4 4>&- &
 pid=$!
 exec 4>&-
 lines() { (($(wc -l <out) >= $1)); }

@@ -30,7 +30,7 @@ out=$(mktemp) || exit 1
 trap 'rm -f "$out"' EXIT
 say "LD_PRELOAD=$B/libckpt.so $B/count &"
 exec 4> >(tee "$out") # here, else tee would be a child of the program
-LD_PRELOAD=$B/libckpt.so "$B/count" </dev/null >&4 4>&- &
+LD_PRELOAD=$B/libckpt.so "$B/count" </dev/null >&4 2>&4 4>&- &
 pid=$!
 exec 4>&-
 until_ grep -q 3 "$out" || give_up "count does not count"
