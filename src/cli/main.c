@@ -15,6 +15,7 @@ static const struct {
 	{"show", cmd_show, "print what is in a file"},
 	{"verify", cmd_verify, "check every checksum and structure of a file"},
 	{"doctor", cmd_doctor, "say what this machine and user allow"},
+	{"key", cmd_key, "make the key that hosts share for the thread hop"},
 };
 
 static int usage(FILE *out, int status)

@@ -45,6 +45,7 @@ PSU_PUBLIC void psu_thread_setup_init(int mode)
 	if (getenv("PSU_SLOT")) /* tests: two hosts with the same addresses in use */
 		psu.block = (uint32_t)strtoul(getenv("PSU_SLOT"), NULL, 10) % PSU_SLOTS & ~63U;
 	psu.jmpbuf_known = hop_jmpbuf_known();
+	guards_setup();
 	on_exit(at_exit, NULL);
 	if (psu.isomalloc)
 		isomalloc_start(); /* while there is one thread only */
@@ -54,6 +55,8 @@ PSU_PUBLIC void psu_thread_setup_init(int mode)
 		exit(err.exit);
 	}
 	free(t);
+	if (carry_check_tls(&psu.cannot))
+		psu_info("no thread can leave this program: %s", psu.cannot.what);
 	psu.is_ready = true;
 }
 

@@ -98,6 +98,7 @@ struct guest {
 	char *globals;
 	struct tls_head tls[4];
 	struct psu_fd fds[PSU_FDS];
+	uint64_t jmpbufs[PSU_JMPBUFS];
 	int opened[PSU_FDS];
 	int nopened;
 	uint64_t left; /* bytes of the frame not yet read */
@@ -129,7 +130,7 @@ static int check_head(const struct hop_head *h, struct err *err)
 	    h->stack_len > PSU_STACK_SIZE || h->base_sp - h->stack_len != h->regs.rsp ||
 	    h->regs.rsp < top - PSU_STACK_SIZE || h->arena_len < ARENA_START ||
 	    h->arena_len > PSU_ARENA_SIZE || h->globals_len > 1UL << 30 || h->ntls > 4 ||
-	    h->nfds > PSU_FDS || h->err_no < 0)
+	    h->nfds > PSU_FDS || h->njmpbufs > PSU_JMPBUFS || h->err_no < 0)
 		return err_set(err, -EPROTO, "malformed hop");
 	return 0;
 }
@@ -194,6 +195,8 @@ static int read_body(struct peer *p, struct guest *g, struct err *err)
 		e = read_tls(p, g, err);
 	if (!e)
 		e = take(p, g, g->fds, h->nfds * sizeof(g->fds[0]), true, err);
+	if (!e)
+		e = take(p, g, g->jmpbufs, h->njmpbufs * sizeof(g->jmpbufs[0]), true, err);
 	if (!e && (g->left || (!p->w->tls && g->sum != h->sum)))
 		e = err_set(err, -EBADMSG, "the thread's bytes were damaged on the way");
 	if (!e && slot_travel(g->slot)->magic != TRAVEL_MAGIC)
@@ -213,8 +216,10 @@ static void fix(struct peer *p, struct guest *g, struct fixup *f)
 		.maps = &p->remaps,
 		.guard_src = h->guard,
 		.guard_dst = hop_pointer_guard(),
-		.stack_lo = h->slot_addr + PSU_SLOT_SIZE - PSU_STACK_SIZE,
+		.stack_lo = h->regs.rsp,
 		.stack_hi = h->base_sp,
+		.arena_lo = h->slot_addr + ARENA_START,
+		.arena_hi = h->slot_addr + h->arena_len,
 	};
 	fixup_words(f, (void *)h->regs.rsp, h->stack_len);
 	fixup_words(f, (char *)h->slot_addr + ARENA_START, h->arena_len - ARENA_START);
@@ -296,6 +301,7 @@ static void start(struct peer *p, struct guest *g, struct fixup *f)
 
 	if (carry_globals(g->globals, h->globals_len, f, true, &ignored))
 		psu_say("registered globals changed during a hop; they were not carried");
+	jmpbuf_fix(f, g->jmpbufs, (int)h->njmpbufs);
 	carry_place_fds(g->fds, g->nopened, g->opened);
 	g->nopened = 0;
 	note_places(p, g);

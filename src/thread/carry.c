@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,10 +20,11 @@ static struct global globals[GLOBALS];
 static int nglobals;
 
 /*
- * In a program linked with libpsu_thread.a these two end the program's own share
- * of its TLS block: the linker places .tdata and .tbss in the order of its
- * inputs, the program's files, then this library, then others, among them the C
- * library of a static program, whose variables must not travel.
+ * In a static program these two end the program's own share of the TLS block:
+ * the linker places .tdata and .tbss in the order of its inputs, the program's
+ * files, then this library, then others, among them the C library, whose
+ * variables must not travel.  LLD is the exception: what link-time optimisation
+ * makes comes last.
  */
 static __thread long tdata_end = 1;
 static __thread long tbss_end;
@@ -48,6 +50,16 @@ PSU_PUBLIC int psu_register_global(void *p, size_t len)
 		globals[nglobals++] = (struct global){.offset = at - exe_base(), .len = len};
 	pthread_mutex_unlock(&psu.lock);
 	return errno ? -1 : 0;
+}
+
+int carry_global_ranges(struct tls_head *ret, int max)
+{
+	int i;
+
+	for (i = 0; i < nglobals && i < max; i++)
+		ret[i] = (struct tls_head){.addr = exe_base() + globals[i].offset,
+					   .len = globals[i].len};
+	return i;
 }
 
 void carry_pack_globals(struct buf *b)
@@ -89,6 +101,43 @@ int carry_globals(const void *data, size_t len, struct fixup *fix, bool apply, s
 	return 0;
 }
 
+/* Whether LLD linked the executable: it says so in the section .comment. */
+static bool linked_by_lld(void)
+{
+	__cleanup_buf struct buf b = {0};
+	const ElfW(Ehdr) * e;
+	const ElfW(Shdr) * sh, *names;
+	size_t i;
+
+	if (io_read_file(AT_FDCWD, "/proc/self/exe", &b))
+		return false;
+	e = (const void *)b.p;
+	if (!e->e_shoff || e->e_shoff + e->e_shnum * sizeof(*sh) > b.len ||
+	    e->e_shstrndx >= e->e_shnum)
+		return false;
+	sh = (const void *)(b.p + e->e_shoff);
+	names = &sh[e->e_shstrndx];
+	for (i = 0; i < e->e_shnum; i++)
+		if (names->sh_offset + sh[i].sh_name < b.len &&
+		    !strcmp(b.p + names->sh_offset + sh[i].sh_name, ".comment") &&
+		    sh[i].sh_offset + sh[i].sh_size <= b.len)
+			return memmem(b.p + sh[i].sh_offset, sh[i].sh_size, "LLD ", 4);
+	return false;
+}
+
+int carry_check_tls(struct err *err)
+{
+	uint64_t data = (uint64_t)&tdata_end - hop_thread_pointer(), len, init_len;
+	int64_t offset;
+
+	modules_exe_tls(&offset, &len, &init_len);
+	if (modules_is_static() && offset && data == (uint64_t)offset && linked_by_lld())
+		return err_refuse(err, "in a static program linked by LLD its __thread variables "
+				       "cannot be told from the C library's; "
+				       "link dynamically, or with GNU ld");
+	return 0;
+}
+
 int carry_tls_ranges(const struct slot *s, struct tls_head *ret, int max)
 {
 	uint64_t len, init_len, block, data = (uint64_t)&tdata_end - hop_thread_pointer();
@@ -100,8 +149,8 @@ int carry_tls_ranges(const struct slot *s, struct tls_head *ret, int max)
 	if (!offset || max < 2)
 		return 0;
 	block = (uint64_t)offset;
-	if (data - block >= len || bss - block >= len) {
-		/* The library is a module of its own: the whole block is the program's. */
+	if (!modules_is_static()) {
+		/* The C library has a block of its own: this one is the program's. */
 		ret[n++] = (struct tls_head){.addr = s->tp + block, .len = len};
 		return n;
 	}

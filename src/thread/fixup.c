@@ -2,8 +2,8 @@
  * Words of an arrived thread that must change.
  *
  * Stack, TLS and arena lie where they lay.  What differs between two processes
- * is the key that setjmp mangles its pointers with, always; and, in delta mode,
- * where the modules lie.
+ * is the key that setjmp mangles its pointers with, always (jmpbuf.c); and, in
+ * delta mode, where the modules lie.
  *
  * Delta mode adds (destination - source) to every aligned word that points into
  * a moved module.  A number that happens to look like such an address would be
@@ -26,50 +26,12 @@ uint64_t fixup_word(const struct remaps *maps, uint64_t w)
 	return w;
 }
 
-static bool in_module(const struct remaps *maps, uint64_t w)
-{
-	uint32_t i;
-
-	for (i = 0; i < maps->n; i++)
-		if (w - maps->r[i].lo < maps->r[i].hi - maps->r[i].lo)
-			return true;
-	return false;
-}
-
-/*
- * A jmp_buf: its mangled stack pointer decodes to this stack and its mangled
- * instruction pointer to a module.  The odds that other data do both are 2^-60.
- */
-static void fixup_jmpbufs(struct fixup *f, uint64_t *w, size_t n)
-{
-	uint64_t span = f->stack_hi - f->stack_lo;
-	size_t i;
-
-	for (i = HOP_JB_RSP; i + 1 < n; i++) {
-		uint64_t sp = hop_demangle(w[i], f->guard_src), ip, *env = w + i - HOP_JB_RSP;
-
-		if (sp - f->stack_lo > span)
-			continue;
-		ip = hop_demangle(env[HOP_JB_RIP], f->guard_src);
-		if (!in_module(f->maps, ip))
-			continue;
-		env[HOP_JB_RBP] =
-			hop_mangle(fixup_word(f->maps, hop_demangle(env[HOP_JB_RBP], f->guard_src)),
-				   f->guard_dst);
-		env[HOP_JB_RSP] = hop_mangle(sp, f->guard_dst);
-		env[HOP_JB_RIP] = hop_mangle(fixup_word(f->maps, ip), f->guard_dst);
-		f->changed += 3;
-	}
-}
-
 void fixup_words(struct fixup *f, void *p, size_t len)
 {
 	char *start = (char *)ALIGN_UP((uintptr_t)p, 8);
 	uint64_t *w = (uint64_t *)(void *)start;
 	size_t i, n = start < (char *)p + len ? (size_t)((char *)p + len - start) / 8 : 0;
 
-	if (psu.jmpbuf_known && f->guard_src != f->guard_dst)
-		fixup_jmpbufs(f, w, n);
 	if (!f->maps->moved)
 		return;
 	for (i = 0; i < n; i++) {

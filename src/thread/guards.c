@@ -25,29 +25,30 @@ extern struct cxa_eh_globals *__cxa_get_globals(void) __attribute__((weak));
 
 /* Where glibc keeps the chain of cleanup handlers in the thread control block:
  * found by pushing one and looking for its address.  0: not found. */
-static _Atomic size_t cleanup_offset;
+static size_t cleanup_offset;
 
 static void nothing(void *arg)
 {
 	(void)arg;
 }
 
-static void find_cleanup_offset(const struct slot *s)
+/* Not on a slot's stack: the jmp_buf in here would be left on it. */
+void guards_setup(void)
 {
-	size_t i, end = s->addr + PSU_SLOT_SIZE - s->tp;
+	uint64_t tp = hop_thread_pointer();
+	size_t i;
 
 	pthread_cleanup_push(nothing, NULL);
-	for (i = 0; i < end && i < 4096; i += sizeof(uintptr_t))
-		if (*(const uintptr_t *)(s->tp + i) == (uintptr_t)&__cancel_buf)
-			atomic_store(&cleanup_offset, i);
+	/* struct pthread is larger than this in every glibc that has one. */
+	for (i = 0; i < 2048; i += sizeof(uintptr_t))
+		if (*(const uintptr_t *)(tp + i) == (uintptr_t)&__cancel_buf)
+			cleanup_offset = i;
 	pthread_cleanup_pop(0);
 }
 
 void guards_init(struct slot *s)
 {
-	if (!atomic_load(&cleanup_offset))
-		find_cleanup_offset(s);
-	s->cleanup_base = *(const uintptr_t *)(s->tp + atomic_load(&cleanup_offset));
+	s->cleanup_base = *(const uintptr_t *)(s->tp + cleanup_offset);
 }
 
 bool guards_exceptions_known(void)
@@ -102,7 +103,7 @@ static int check_exceptions(const struct slot *s, struct hop_head *h, struct err
 
 static int check_libc(const struct slot *s, struct err *err)
 {
-	size_t at = atomic_load(&cleanup_offset);
+	size_t at = cleanup_offset;
 
 	if (uselocale((locale_t)0) != LC_GLOBAL_LOCALE)
 		return err_refuse(err, "the thread has a locale of its own (uselocale)");

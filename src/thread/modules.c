@@ -221,6 +221,19 @@ int modules_remap(const struct module_table *src, const struct module_table *dst
 	return 0;
 }
 
+bool modules_is_static(void)
+{
+	bool is_static = true;
+	uint32_t i;
+
+	pthread_mutex_lock(&table_lock);
+	for (i = 1; i < table.n; i++)
+		if (!strncmp(table.m[i].name, "libc.so", 7))
+			is_static = false;
+	pthread_mutex_unlock(&table_lock);
+	return is_static;
+}
+
 struct exe_data {
 	uintptr_t (*out)[2];
 	int n, max;

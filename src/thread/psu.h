@@ -10,6 +10,7 @@
  *   serve.c    the listener and its connections
  *   arrive.c   the arriving side of the protocol
  *   fixup.c    words of an arrived stack that must change
+ *   jmpbuf.c   setjmp here, longjmp there
  *   carry.c    registered globals, descriptors, __thread variables
  *   arena.c    psu_malloc
  *   isomalloc.c  PSU_ISOMALLOC=1
@@ -222,11 +223,10 @@ struct hop_head {
 	uint64_t altstack_sp, altstack_size;
 	uint64_t caught, uncaught; /* C++ exception globals */
 	uint64_t stack_len, arena_len, globals_len;
-	uint32_t ntls, nfds;
+	uint32_t ntls, nfds, njmpbufs;
 	uint32_t wants_notice; /* this process waits for the thread's end */
-	uint32_t zero;
-	uint64_t sum; /* of the bytes that follow */
-	/* stack, arena, globals, tls (struct tls_head + bytes), fds follow */
+	uint64_t sum;          /* of the bytes that follow */
+	/* stack, arena, globals, tls (struct tls_head + bytes), fds, jmp_bufs' addresses follow */
 };
 
 struct tls_head {
@@ -264,6 +264,7 @@ struct psu {
 	atomic_int unconfirmed; /* threads taken over whose sender may not know yet */
 	bool result_asked;
 	bool jmpbuf_known;
+	struct err cannot; /* why no thread can leave, if error is set */
 };
 extern struct psu psu;
 
@@ -292,6 +293,8 @@ int modules_remap(const struct module_table *src, const struct module_table *dst
 		  struct remaps *ret, struct err *err) __must_check;
 /* The executable's writable data, [lo, hi) pieces; returns how many. */
 int modules_exe_data(uintptr_t (*ret)[2], int max);
+/* Whether the C library is part of the executable. */
+bool modules_is_static(void);
 /* The executable's TLS block: offset from tp and size, 0 if none. */
 void modules_exe_tls(int64_t *ret_offset, uint64_t *ret_len, uint64_t *ret_init_len);
 
@@ -313,6 +316,8 @@ void slot_set_state(struct slot *s, enum slot_state state);
 bool slot_wait_state(struct slot *s, int not_this, int64_t deadline);
 
 /* guards.c */
+/* Once, on any thread. */
+void guards_setup(void);
 void guards_init(struct slot *s);
 int guards_check(struct slot *s, const struct hop_regs *regs, struct hop_head *h,
 		 struct err *err) __must_check;
@@ -347,7 +352,8 @@ int take_notice(struct peer *p, const struct wire_head *head, struct err *err) _
 struct fixup {
 	const struct remaps *maps;
 	uint64_t guard_src, guard_dst;
-	uintptr_t stack_lo, stack_hi;
+	uintptr_t stack_lo, stack_hi; /* what came */
+	uintptr_t arena_lo, arena_hi;
 	uint64_t changed; /* words */
 };
 void fixup_words(struct fixup *f, void *p, size_t len);
@@ -357,12 +363,22 @@ uint64_t fixup_word(const struct remaps *maps, uint64_t w);
 const struct remap *fixup_find_missing(const struct remaps *maps, const void *p, size_t len);
 uint64_t psu_sum(uint64_t seed, const void *p, size_t len);
 
+/* jmpbuf.c */
+#define PSU_JMPBUFS 256
+/* The addresses of the live jmp_bufs in what would travel; at most PSU_JMPBUFS. */
+int jmpbuf_find(const struct slot *s, const struct hop_regs *regs, const struct module_table *t,
+		uint64_t *ret);
+void jmpbuf_fix(const struct fixup *f, const uint64_t *list, int n);
+
 /* carry.c */
+int carry_global_ranges(struct tls_head *ret, int max);
 /* Appends the registered globals (each with a small head) to b. */
 void carry_pack_globals(struct buf *b);
 /* Checks what came against what is registered here, then (apply) copies it. */
 int carry_globals(const void *p, size_t len, struct fixup *fix, bool apply,
 		  struct err *err) __must_check;
+/* Refuses where the program's __thread variables cannot be found. */
+int carry_check_tls(struct err *err) __must_check;
 int carry_tls_ranges(const struct slot *s, struct tls_head *ret, int max);
 int carry_pack_fds(const struct travel *t, struct psu_fd *ret, struct err *err) __must_check;
 /* Opens the files; opened[] holds them until carry_place_fds or carry_drop_fds. */

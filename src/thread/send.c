@@ -234,6 +234,8 @@ struct parcel {
 	struct buf globals;
 	struct tls_head tls[4];
 	struct psu_fd fds[PSU_FDS];
+	uint64_t jmpbufs[PSU_JMPBUFS];
+	struct module_table modules;
 	struct iovec iov[16];
 	int n;
 };
@@ -293,6 +295,11 @@ static int pack(struct parcel *p, const struct slot *s, const struct hop_regs *r
 		return n;
 	h->nfds = (uint32_t)n;
 	put(p, p->fds, (size_t)n * sizeof(p->fds[0]));
+	if (modules_current(&p->modules, err))
+		return err->error;
+	n = jmpbuf_find(s, regs, &p->modules, p->jmpbufs);
+	h->njmpbufs = (uint32_t)n;
+	put(p, p->jmpbufs, (size_t)n * sizeof(p->jmpbufs[0]));
 	return 0;
 }
 
@@ -417,6 +424,10 @@ static enum verdict leave(struct slot *s, const char *host, const struct hop_reg
 	struct link *l;
 	uint32_t i;
 
+	if (psu.cannot.error) {
+		*err = psu.cannot;
+		return STAYS;
+	}
 	if (guards_check(s, regs, &p->head, err) || pack(p, s, regs, err))
 		return STAYS;
 	do {

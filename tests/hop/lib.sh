@@ -10,7 +10,7 @@ chmod 755 "$W"
 CHILDREN=
 finish()
 {
-	for p in $CHILDREN; do kill "$p" 2>/dev/null; done
+	for p in $CHILDREN; do kill "$p" 2>/dev/null && wait "$p" 2>/dev/null; done
 	if [ "$FAILED" = 0 ]; then rm -rf "$W"; else echo "# kept: $W"; fi
 }
 trap finish EXIT
@@ -61,7 +61,15 @@ start()
 	shift
 	rm -f "$W/$name.rc"
 
-	( timeout "${LIMIT:-40}" "$@" >"$W/$name.out" 2>"$W/$name.err"; echo $? >"$W/$name.rc" ) &
+	(
+		timeout "${LIMIT:-40}" "$@" >"$W/$name.out" 2>"$W/$name.err" &
+		c=$!
+		trap 'kill $c 2>/dev/null' TERM
+		wait $c
+		s=$?
+		kill -0 $c 2>/dev/null && { wait $c; s=$?; } # the trap ended the first wait
+		echo $s >"$W/$name.rc"
+	) 2>/dev/null &
 	CHILDREN="$CHILDREN $!"
 	LAST=$!
 }

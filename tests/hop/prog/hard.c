@@ -208,6 +208,61 @@ __attribute__((noinline)) static void jump(jmp_buf env, int n)
 		longjmp(env, n);
 }
 
+/* A jmp_buf that is dead when the thread hops, with live data where it lay. */
+__attribute__((noinline)) static int dead_jmpbuf(void)
+{
+	jmp_buf env;
+
+	return setjmp(env) + (int)((uintptr_t)env & 1);
+}
+
+__attribute__((noinline)) static void *live_data(void)
+{
+	volatile double d[64];
+	volatile char hole[400]; /* parts of it stay as they were */
+	int i;
+
+	for (i = 0; i < 64; i += 3)
+		d[i] = i / 3.0;
+	hole[0] = 1;
+	HOP(remote);
+	for (i = 0; i < 64; i += 3)
+		CHECK(d[i] == i / 3.0);
+	CHECK(hole[0] == 1);
+	return good();
+}
+
+static void *case_dead_jmpbuf(void *arg)
+{
+	(void)arg;
+	dead_jmpbuf();
+	return live_data();
+}
+
+static jmp_buf registered_env;
+
+__attribute__((noinline)) static void many_args(int a, int b, int c, int d, int e, int f, int g,
+						int h, int i)
+{
+	psu_thread_migrate(remote);
+	if (a + b + c + d + e + f + g + h + i == 45)
+		longjmp(registered_env, 1);
+}
+
+/* The jmp_buf is a registered global, and there are arguments on the stack. */
+static void *case_longjmp_global(void *arg)
+{
+	int was = getpid();
+
+	(void)arg;
+	if (setjmp(registered_env) == 0) {
+		many_args(1, 2, 3, 4, 5, 6, 7, 8, 9);
+		CHECK(!"reached");
+	}
+	CHECK(getpid() != was);
+	return good();
+}
+
 static void *case_longjmp(void *arg)
 {
 	volatile int rounds = 0;
@@ -384,9 +439,23 @@ static void *case_home(void *arg)
 	CHECK(!strcmp(psu_thread_home(), ""));
 	HOP(remote);
 	x++;
-	CHECK(strstr(psu_thread_home(), "127.0.0.1:"));
+	CHECK(strstr(psu_thread_home(), getenv("HOP_HOME") ? getenv("HOP_HOME") : "127.0.0.1:"));
 	psu_thread_migrate(psu_thread_home());
 	CHECK(getpid() == was && x == 2);
+	return good();
+}
+
+/* Home by the host's address alone, though the process there listens on some port. */
+static void *case_byname(void *arg)
+{
+	char back[64];
+	int was = getpid();
+
+	(void)arg;
+	strcpy(back, hosts[1]);
+	HOP(remote);
+	psu_thread_migrate(back);
+	CHECK(getpid() == was);
 	return good();
 }
 
@@ -610,6 +679,20 @@ static void *case_plain(void *arg)
 	return NULL;
 }
 
+/* Stays on the other host until a file appears. */
+static void *case_linger(void *arg)
+{
+	char path[256];
+	int i;
+
+	(void)arg;
+	snprintf(path, sizeof(path), "%s.go", getenv("HOP_FILE"));
+	HOP(remote);
+	for (i = 0; i < 400 && access(path, F_OK); i++)
+		usleep(50000);
+	return good();
+}
+
 static void *case_result(void *arg)
 {
 	const char *why;
@@ -634,12 +717,15 @@ static const struct {
 	{"tls", case_tls},
 	{"sigmask", case_sigmask},
 	{"longjmp", case_longjmp},
+	{"longjmp_global", case_longjmp_global},
+	{"dead_jmpbuf", case_dead_jmpbuf},
 	{"qsort", case_qsort},
 	{"arena", case_arena},
 	{"isomalloc", case_isomalloc},
 	{"globals", case_globals},
 	{"fd", case_fd},
 	{"home", case_home},
+	{"byname", case_byname},
 	{"chain", case_chain},
 	{"pingpong", case_pingpong},
 	{"pthread_exit", case_pthread_exit},
@@ -651,6 +737,7 @@ static const struct {
 	{"handler", case_handler},
 	{"once", case_once},
 	{"plain", case_plain},
+	{"linger", case_linger},
 	{"result", case_result},
 };
 
@@ -682,7 +769,8 @@ int main(int argc, char **argv)
 	     host = strtok_r(NULL, ",", &save))
 		snprintf(hosts[nhosts++], sizeof(hosts[0]), "%s", host);
 	if (psu_register_global(registered, sizeof(registered)) ||
-	    psu_register_global(&registered_text, sizeof(registered_text)))
+	    psu_register_global(&registered_text, sizeof(registered_text)) ||
+	    psu_register_global(&registered_env, sizeof(registered_env)))
 		return 3;
 	if (psu_register_global(route, 4) == 0 || errno != EINVAL)
 		return 3;

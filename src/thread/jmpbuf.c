@@ -1,0 +1,142 @@
+/*
+ * setjmp before a hop, longjmp after it.
+ *
+ * glibc keeps three words of a jmp_buf mangled with a key of the process.  The
+ * sender finds the jmp_bufs in what it ships, the receiver mangles them anew.
+ *
+ * Found is what decodes to an address in this stack and, beside it, one in a
+ * module: by chance 2^-60.  But a dead jmp_buf, of a function that returned long
+ * ago, decodes too, and its other words may be somebody's live data by now (a
+ * double was corrupted so: tests/hop/hard.t, fp).  A living one was filled by a
+ * function that is still active, so its stack pointer is that of a frame on this
+ * stack, give or take arguments pushed for a call; or, where the frame has
+ * changed size since (alloca), the function keeps a frame pointer, and the third
+ * word decodes to an address in this stack as well.
+ */
+#include "thread/psu.h"
+
+#include <unwind.h>
+
+#define PUSHED 64 /* bytes of arguments on the stack: eight */
+
+struct candidate {
+	uint64_t at, sp;
+	bool alive;
+};
+
+struct search {
+	struct candidate c[PSU_JMPBUFS];
+	int n;
+	uint64_t stack_lo, stack_hi, guard;
+	const struct module_table *modules;
+};
+
+static bool in_module(const struct module_table *t, uint64_t ip)
+{
+	uint32_t i;
+
+	for (i = 0; i < t->n; i++)
+		if (ip - t->m[i].lo < t->m[i].hi - t->m[i].lo)
+			return true;
+	return false;
+}
+
+static void look_at(struct search *k, const uint64_t *env)
+{
+	uint64_t sp = hop_demangle(env[HOP_JB_RSP], k->guard);
+	uint64_t bp = hop_demangle(env[HOP_JB_RBP], k->guard);
+
+	if (k->n == PSU_JMPBUFS || !in_module(k->modules, hop_demangle(env[HOP_JB_RIP], k->guard)))
+		return;
+	k->c[k->n++] = (struct candidate){
+		.at = (uintptr_t)env,
+		.sp = sp,
+		.alive = bp - k->stack_lo <= k->stack_hi - k->stack_lo,
+	};
+}
+
+static void search(struct search *k, uintptr_t lo, uintptr_t hi)
+{
+	const uint64_t *w = (const uint64_t *)ALIGN_UP(lo, 8);
+	const uint64_t *end = (const uint64_t *)ALIGN_DOWN(hi, 8);
+	uint64_t span = k->stack_hi - k->stack_lo;
+
+	for (; w + HOP_JB_WORDS <= end; w++)
+		if (hop_demangle(w[HOP_JB_RSP], k->guard) - k->stack_lo <= span)
+			look_at(k, w);
+}
+
+static _Unwind_Reason_Code frame(struct _Unwind_Context *c, void *arg)
+{
+	struct search *k = arg;
+	/* The stack pointer as it is in this frame, after its callee returned. */
+	uint64_t low = _Unwind_GetCFA(c);
+	int i;
+
+	for (i = 0; i < k->n; i++)
+		if (low >= k->stack_lo && k->c[i].sp - low <= PUSHED)
+			k->c[i].alive = true;
+	return _URC_NO_REASON;
+}
+
+int jmpbuf_find(const struct slot *s, const struct hop_regs *regs, const struct module_table *t,
+		uint64_t *ret)
+{
+	struct search k = {.stack_lo = regs->rsp,
+			   .stack_hi = s->st.base_sp,
+			   .guard = hop_pointer_guard(),
+			   .modules = t};
+	struct tls_head range[64];
+	int i, n;
+
+	if (!psu.jmpbuf_known)
+		return 0;
+	search(&k, regs->rsp, s->st.base_sp);
+	search(&k, s->addr + ARENA_START, s->addr + slot_travel(s)->arena_top);
+	n = carry_global_ranges(range, 64);
+	for (i = 0; i < n; i++)
+		search(&k, range[i].addr, range[i].addr + range[i].len);
+	if (!k.n)
+		return 0;
+	_Unwind_Backtrace(frame, &k);
+	for (i = n = 0; i < k.n; i++)
+		if (k.c[i].alive)
+			ret[n++] = k.c[i].at;
+	return n;
+}
+
+static bool travelled(const struct fixup *f, uint64_t at)
+{
+	struct tls_head range[64];
+	int i, n;
+
+	if (at % 8)
+		return false;
+	if (at >= f->stack_lo && at + 8 * HOP_JB_WORDS <= f->stack_hi)
+		return true;
+	if (at >= f->arena_lo && at + 8 * HOP_JB_WORDS <= f->arena_hi)
+		return true;
+	n = carry_global_ranges(range, 64);
+	for (i = 0; i < n; i++)
+		if (at >= range[i].addr && at + 8 * HOP_JB_WORDS <= range[i].addr + range[i].len)
+			return true;
+	return false;
+}
+
+void jmpbuf_fix(const struct fixup *f, const uint64_t *list, int n)
+{
+	static const int words[] = {HOP_JB_RBP, HOP_JB_RSP, HOP_JB_RIP};
+	size_t k;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		/* A registered global may lie elsewhere here. */
+		uint64_t at = fixup_word(f->maps, list[i]), *env = (uint64_t *)at;
+
+		for (k = 0; k < ARRAY_SIZE(words) && travelled(f, at); k++) {
+			uint64_t v = hop_demangle(env[words[k]], f->guard_src);
+
+			env[words[k]] = hop_mangle(fixup_word(f->maps, v), f->guard_dst);
+		}
+	}
+}
