@@ -1,0 +1,35 @@
+#!/bin/bash
+# Makes the golden image of a version that is about to be released:
+#
+#	tests/golden/make.sh v1        (as root: the image belongs to nobody)
+#
+# An image of a version that was released is never made again: a change that needs
+# it is a change of the format, and gets a new version.
+set -eu
+cd "$(dirname "$0")/../.."
+B=$(realpath "${B:-build}")
+version=$1 dir=/tmp/golden
+top=$PWD
+mkdir -p "tests/golden/$version"
+rm -rf "$dir"
+mkdir "$dir"
+chown 65534:65534 "$dir"
+gcc -Os -nostdlib -ffreestanding -fno-stack-protector -static -no-pie -Wl,--build-id \
+	-o "$dir/tiny" tests/golden/tiny.c
+cd "$dir"
+cat >run.sh <<'END'
+hostname golden
+for fd in /proc/self/fd/*; do
+	fd=${fd##*/}
+	((fd < 3 || fd == 255)) || eval "exec $fd>&-"
+done 2>/dev/null
+setpriv --reuid=65534 --regid=65534 --clear-groups env -i /tmp/golden/tiny </dev/null >out 2>/dev/null &
+until [[ -s out ]]; do :; done
+setpriv --reuid=65534 --regid=65534 --clear-groups "$1" checkpoint $! -o tiny.image --kill
+END
+# An empty environment, no descriptors of ours, a host name that says nothing.
+timeout 30 unshare -u bash run.sh "$B/godwit"
+cp tiny.image "$top/tests/golden/$version/tiny.image"
+chmod 644 "$top/tests/golden/$version/tiny.image"
+"$top/tests/golden/read_image.py" tiny.image >"$top/tests/golden/$version/tiny.txt"
+ls -l "$top/tests/golden/$version"
