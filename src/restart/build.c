@@ -28,7 +28,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
-#include "remote/explain_pending.h"
+#include "remote/explain.h"
 #include "restart/internal.h"
 #include "state/memory.h"
 
