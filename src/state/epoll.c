@@ -46,9 +46,6 @@ static int check_entry(const struct file_scan *s, const struct fdinfo *info, siz
 
 	if (!target || target->ino != e->ino)
 		return refuse_entry(s, e->fd, err);
-	if (target->kind == FILE_EPOLL)
-		return file_refuse(s, err, "nested epolls are not supported yet",
-				   "it watches another epoll (descriptor %d)", e->fd);
 	for (size_t j = 0; j < i; j++)
 		nth += info->epoll[j].fd == e->fd;
 	watched = is_watched(s, s->fd, e->fd, nth);
@@ -93,7 +90,7 @@ static int validate_epoll(const struct file_table *t, const struct open_file *f,
 	for (size_t i = 0; i < f->epoll.n; i++) {
 		const struct open_file *target = files_find(t, f->epoll.watches[i].fd);
 
-		if (!target || target->kind == FILE_EPOLL)
+		if (!target || target == f)
 			return err_image(err, "files: fd %d watches fd %d, which cannot be",
 					 file_lowest_fd(t, f), f->epoll.watches[i].fd);
 	}
@@ -151,7 +148,7 @@ static void done_epoll(struct open_file *f)
 const struct file_ops file_epoll = {
 	.kind = FILE_EPOLL,
 	.name = "epoll",
-	.kept = "what is watched: descriptor, events, data (not another epoll)",
+	.kept = "what is watched: descriptor, events, data",
 	.complete = complete_epoll,
 	.codec = codec_epoll,
 	.validate = validate_epoll,

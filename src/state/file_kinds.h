@@ -60,7 +60,8 @@ struct file_ops {
 };
 
 extern const struct file_ops file_regular, file_directory, file_device, file_inherited, file_pipe,
-	file_eventfd, file_epoll, file_timerfd, file_signalfd, file_unix_pair, file_tcp_listen;
+	file_eventfd, file_epoll, file_timerfd, file_signalfd, file_unix_pair, file_tcp_listen,
+	file_kernel, file_fifo;
 
 /* NULL for a number that is no kind. */
 const struct file_ops *file_ops_of(uint32_t kind);
@@ -97,6 +98,17 @@ int file_read_info(const struct file_scan *s, int fd, struct fdinfo *ret, struct
 int file_same(const struct file_scan *s, int fd, int fd2);
 /* Is the pipe that is open as dup without its other end anywhere?  dup is ours. */
 bool file_pipe_is_hung_up(int dup, uint32_t flags);
+
+/* --- pipes with and without a name --- */
+
+int file_complete_pipe(struct file_scan *s, struct open_file *f, struct err *err);
+void file_codec_pipe(struct codec *c, struct open_file *f);
+int file_validate_pipe(const struct file_table *t, const struct open_file *f, struct err *err);
+int file_check_pipe(struct restore *r, const struct file_table *t, const struct open_file *f,
+		    struct err *err);
+void file_describe_pipe(const struct file_table *t, const struct open_file *f, struct buf *out);
+/* Sets the capacity and writes what was unread to the writing end fd. */
+void file_fill_pipe(struct file_restore *fr, const struct pipe_object *p, int fd);
 
 /* --- for restart --- */
 

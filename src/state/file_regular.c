@@ -89,9 +89,7 @@ static int capture_regular(struct file_scan *s, struct open_file *f, struct err 
 
 static int capture_directory(struct file_scan *s, struct open_file *f, struct err *err)
 {
-	if (f->pos)
-		return file_refuse(s, err, "wait until the program has read the whole directory",
-				   "a directory in the middle of a listing");
+	(void)f;
 	if (s->info->nlocks)
 		return file_refuse(s, err, "release the lock before the checkpoint",
 				   "a directory with a lock on it");
@@ -422,7 +420,7 @@ const struct file_ops file_regular = {
 const struct file_ops file_directory = {
 	.kind = FILE_DIRECTORY,
 	.name = "directory",
-	.kept = "name and flags, where no listing of it is under way",
+	.kept = "name, flags, position in a listing as the file system counts it",
 	.capture = capture_directory,
 	.validate = validate_name,
 	.check = check_directory,

@@ -55,10 +55,20 @@ static bool link_begins(const struct file_scan *s, const char *arg)
 
 static bool is_kernel_file(const struct file_scan *s, const char *arg)
 {
-	static const uint64_t magics[] = {PROC_SUPER_MAGIC,   SYSFS_MAGIC,         DEBUGFS_MAGIC,
-					  TRACEFS_MAGIC,      SECURITYFS_MAGIC,    SELINUX_MAGIC,
-					  CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, BPF_FS_MAGIC,
-					  EFIVARFS_MAGIC};
+	static const uint64_t magics[] = {PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC,
+					  CGROUP2_SUPER_MAGIC};
+
+	(void)arg;
+	for (size_t i = 0; i < ARRAY_SIZE(magics); i++)
+		if (s->fs_magic == magics[i])
+			return true;
+	return false;
+}
+
+static bool is_odd_kernel_file(const struct file_scan *s, const char *arg)
+{
+	static const uint64_t magics[] = {DEBUGFS_MAGIC, TRACEFS_MAGIC, SECURITYFS_MAGIC,
+					  SELINUX_MAGIC, BPF_FS_MAGIC,  EFIVARFS_MAGIC};
 
 	(void)arg;
 	for (size_t i = 0; i < ARRAY_SIZE(magics); i++)
@@ -127,12 +137,6 @@ static bool is_terminal(const struct file_scan *s, const char *arg)
 		return true;
 	dup = remote_getfd(s->c->remote, s->fd);
 	return dup >= 0 && !tcgetattr(dup, &t);
-}
-
-static bool is_standard_fifo(const struct file_scan *s, const char *arg)
-{
-	(void)arg;
-	return S_ISFIFO(s->st.st_mode) && s->fd < 3;
 }
 
 static bool is_unnamed_unix(const struct file_scan *s, const char *arg)
@@ -210,8 +214,8 @@ static const struct file_rule rules[] = {
 	{is_namespace, "", 0, "a namespace", CLOSE_IT, NULL},
 	{link_begins, "anon_inode:", 0, "no support for this kind of object", CLOSE_IT,
 	 "other anonymous objects"},
-	{is_kernel_file, "", 0, "a file of the kernel's (/proc, /sys and the like)",
-	 "close it before the checkpoint; files of the kernel are not supported yet", NULL},
+	{is_kernel_file, "", FILE_KERNEL, NULL, NULL, NULL},
+	{is_odd_kernel_file, "", 0, "a file of debugfs, tracefs, bpf and the like", CLOSE_IT, NULL},
 	{is_type, "-", FILE_REGULAR, NULL, NULL, NULL},
 	{is_type, "d", FILE_DIRECTORY, NULL, NULL, NULL},
 	{is_type, "b", 0, "a block device", CLOSE_IT, NULL},
@@ -221,9 +225,7 @@ static const struct file_rule rules[] = {
 	{is_terminal, "", FILE_INHERITED, NULL, NULL, NULL},
 	{is_type, "c", 0, "no support for this device", CLOSE_IT, "other devices"},
 	{link_begins, "pipe:[", FILE_PIPE, NULL, NULL, NULL},
-	{is_standard_fifo, "", FILE_INHERITED, NULL, NULL, NULL},
-	{is_type, "p", 0, "a named pipe",
-	 "named pipes are only supported as the descriptors 0, 1 and 2", NULL},
+	{is_type, "p", FILE_FIFO, NULL, NULL, NULL},
 	{is_unnamed_unix, "", FILE_UNIX_PAIR, NULL, NULL, NULL},
 	{is_tcp_listener, "", FILE_TCP_LISTEN, NULL, NULL, NULL},
 	{is_standard_socket, "", FILE_INHERITED, NULL, NULL, NULL},

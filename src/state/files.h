@@ -33,6 +33,8 @@ enum file_kind {
 	FILE_SIGNALFD = 9,
 	FILE_UNIX_PAIR = 10,
 	FILE_TCP_LISTEN = 11,
+	FILE_KERNEL = 12, /* of /proc, /sys, cgroups */
+	FILE_FIFO = 13,   /* a pipe with a name; the state is a pipe's */
 	FILE_KIND_END
 };
 

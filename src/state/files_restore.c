@@ -208,6 +208,16 @@ static void raise_limit(struct file_restore *fr)
 			  RLIMIT_NOFILE, addr, 0, 0, 0);
 }
 
+/* Does something become the shell's descriptor fd? */
+static bool is_wanted(const struct file_table *t, int fd)
+{
+	for (size_t i = 0; i < t->nfiles; i++)
+		if (t->files[i].kind == FILE_INHERITED &&
+		    (t->files[i].inherited.like == fd || file_has_fd(t, &t->files[i], fd, NULL)))
+			return true;
+	return false;
+}
+
 /* What the new process came with moves up, or is closed. */
 static void clear_numbers(struct file_restore *fr)
 {
@@ -215,7 +225,8 @@ static void clear_numbers(struct file_restore *fr)
 
 	for (int fd = 0; fd < 3; fd++) {
 		fr->inherited[fd] = -1;
-		if (!program_fd_is_used(prog, fd) || fd == fr->r->image_fd)
+		if (!program_fd_is_used(prog, fd) || fd == fr->r->image_fd ||
+		    !is_wanted(fr->table, fd))
 			continue;
 		fr->inherited[fd] = program_dup_above(
 			prog, program_why(prog, "keep the shell's descriptor %d for later", fd), fd,
@@ -250,7 +261,7 @@ int files_restore(struct restore *r, const struct process *p, struct err *err)
 			return e;
 	for (int i = 0; i < 3; i++)
 		if (fr.inherited[i] >= 0)
-			program_close(fr.prog, "in place by now, or not wanted", fr.inherited[i]);
+			program_close(fr.prog, "in place by now", fr.inherited[i]);
 	for (size_t i = 0; i < t->nfiles; i++) {
 		const struct file_ops *ops = file_ops_of(t->files[i].kind);
 

@@ -34,7 +34,7 @@ static bool has_other_end(const struct file_table *t, const struct open_file *f)
 	for (size_t i = 0; i < t->nfiles; i++) {
 		const struct open_file *o = &t->files[i];
 
-		if (o->kind == FILE_PIPE && o->dev == f->dev && o->ino == f->ino &&
+		if (o->kind == f->kind && o->dev == f->dev && o->ino == f->ino &&
 		    (is_reader(f) ? is_writer(o) : is_reader(o)))
 			return true;
 	}
@@ -118,7 +118,7 @@ static int add_content(const struct file_scan *s, const struct open_file *f, str
 static bool has_packets(const struct file_table *t, const struct open_file *f)
 {
 	for (size_t i = 0; i < t->nfiles; i++)
-		if (t->files[i].kind == FILE_PIPE && t->files[i].dev == f->dev &&
+		if (t->files[i].kind == f->kind && t->files[i].dev == f->dev &&
 		    t->files[i].ino == f->ino && (t->files[i].flags & O_DIRECT))
 			return t->pipes[f->pipe.pipe].len;
 	return false;
@@ -143,13 +143,14 @@ static int complete_single_end(struct file_scan *s, struct open_file *f, bool *r
 
 	if (dup < 0)
 		return dup;
-	*ret_alone = file_pipe_is_hung_up(dup, f->flags) && (s->fd > 2 || !is_writer(f));
+	*ret_alone = f->kind == FILE_PIPE && file_pipe_is_hung_up(dup, f->flags) &&
+		     (s->fd > 2 || !is_writer(f));
 	if (!*ret_alone)
 		become_inherited(f);
 	return 0;
 }
 
-static int complete_pipe(struct file_scan *s, struct open_file *f, struct err *err)
+int file_complete_pipe(struct file_scan *s, struct open_file *f, struct err *err)
 {
 	bool alone = true;
 	int index, e;
@@ -175,12 +176,12 @@ static int complete_pipe(struct file_scan *s, struct open_file *f, struct err *e
 
 /* --- image --- */
 
-static void codec_pipe(struct codec *c, struct open_file *f)
+void file_codec_pipe(struct codec *c, struct open_file *f)
 {
 	codec_u32(c, &f->pipe.pipe);
 }
 
-static int validate_pipe(const struct file_table *t, const struct open_file *f, struct err *err)
+int file_validate_pipe(const struct file_table *t, const struct open_file *f, struct err *err)
 {
 	if (f->pipe.pipe >= t->npipes)
 		return err_image(err, "files: fd %d is of no pipe", file_lowest_fd(t, f));
@@ -189,8 +190,8 @@ static int validate_pipe(const struct file_table *t, const struct open_file *f, 
 
 /* --- restart --- */
 
-static int check_pipe(struct restore *r, const struct file_table *t, const struct open_file *f,
-		      struct err *err)
+int file_check_pipe(struct restore *r, const struct file_table *t, const struct open_file *f,
+		    struct err *err)
 {
 	uint32_t capacity = t->pipes[f->pipe.pipe].capacity;
 	__cleanup_fd int in = -1, out = -1;
@@ -220,15 +221,14 @@ static const struct open_file *find_end(const struct file_table *t, uint32_t pip
 	return NULL;
 }
 
-static void fill_pipe(struct file_restore *fr, const struct pipe_object *p, const int ends[2])
+void file_fill_pipe(struct file_restore *fr, const struct pipe_object *p, int fd)
 {
 	/* Filled while it is large enough: as many bytes may have taken fewer
 	 * pages, or more, in the old pipe; never more than its capacity. */
 	if (p->capacity != PIPE_DEFAULT)
-		program_call(fr->prog, "the pipe's capacity", SYS_fcntl, (unsigned)ends[1],
-			     F_SETPIPE_SZ, p->capacity, 0, 0, 0);
-	file_write_all(fr, "what the program has not read yet from the pipe", ends[1], p->data,
-		       p->len);
+		program_call(fr->prog, "the pipe's capacity", SYS_fcntl, (unsigned)fd, F_SETPIPE_SZ,
+			     p->capacity, 0, 0, 0);
+	file_write_all(fr, "what the program has not read yet from the pipe", fd, p->data, p->len);
 }
 
 static void set_flags(struct file_restore *fr, const struct open_file *f, int fd)
@@ -287,7 +287,7 @@ static int restore_pipe(struct file_restore *fr, const struct open_file *f, stru
 
 	program_call_want(fr->prog, 0, file_why(fr, f, "a pipe"), SYS_pipe2, addr, O_CLOEXEC, 0, 0,
 			  0, 0);
-	fill_pipe(fr, &t->pipes[f->pipe.pipe], ends);
+	file_fill_pipe(fr, &t->pipes[f->pipe.pipe], ends[1]);
 	set_flags(fr, r, ends[0]);
 	set_flags(fr, w, ends[1]);
 	if (has_more(t, f->pipe.pipe, r, w)) {
@@ -300,7 +300,7 @@ static int restore_pipe(struct file_restore *fr, const struct open_file *f, stru
 	return 0;
 }
 
-static void describe_pipe(const struct file_table *t, const struct open_file *f, struct buf *out)
+void file_describe_pipe(const struct file_table *t, const struct open_file *f, struct buf *out)
 {
 	const struct pipe_object *p = &t->pipes[f->pipe.pipe];
 
@@ -314,10 +314,10 @@ const struct file_ops file_pipe = {
 	.name = "pipe",
 	.kept = "unread content, capacity, flags, where both ends are the program's or the other "
 		"end is closed",
-	.complete = complete_pipe,
-	.codec = codec_pipe,
-	.validate = validate_pipe,
-	.check = check_pipe,
+	.complete = file_complete_pipe,
+	.codec = file_codec_pipe,
+	.validate = file_validate_pipe,
+	.check = file_check_pipe,
 	.restore = restore_pipe,
-	.describe = describe_pipe,
+	.describe = file_describe_pipe,
 };
