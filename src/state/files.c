@@ -352,8 +352,10 @@ static void done_files(struct process *p)
 			ops->done(&t->files[i]);
 		free(t->files[i].path);
 	}
-	for (size_t i = 0; i < t->npipes; i++)
+	for (size_t i = 0; i < t->npipes; i++) {
 		free(t->pipes[i].data);
+		free(t->pipes[i].packets);
+	}
 	free(t->files);
 	free(t->fds);
 	free(t->pipes);

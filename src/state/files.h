@@ -137,6 +137,9 @@ struct pipe_object {
 	uint32_t capacity; /* bytes */
 	void *data;        /* unread */
 	size_t len;
+	/* Packet mode (O_DIRECT): the lengths of the packets in data, in order. */
+	uint32_t *packets;
+	size_t npackets;
 };
 
 struct file_descriptor {

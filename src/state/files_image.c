@@ -12,7 +12,7 @@
 
 #define FILE_MIN_SIZE 40u /* bytes that a description takes at least */
 #define FD_MIN_SIZE 9u
-#define PIPE_MIN_SIZE 24u
+#define PIPE_MIN_SIZE 28u
 
 static void codec_file(struct codec *c, struct open_file *f)
 {
@@ -49,6 +49,10 @@ void files_codec(struct codec *c, struct process *p)
 		codec_u64(c, &t->pipes[i].ino);
 		codec_u32(c, &t->pipes[i].capacity);
 		codec_blob(c, &t->pipes[i].data, &t->pipes[i].len);
+		codec_array(c, &t->pipes[i].packets, &t->pipes[i].npackets, sizeof(uint32_t), 4,
+			    FILES_MAX);
+		for (size_t k = 0; k < t->pipes[i].npackets && !c->bad; k++)
+			codec_u32(c, &t->pipes[i].packets[k]);
 	}
 	codec_array(c, &t->files, &t->nfiles, sizeof(*t->files), FILE_MIN_SIZE, FILES_MAX);
 	for (size_t i = 0; i < t->nfiles && !c->bad; i++)
@@ -86,6 +90,19 @@ static int validate_fds(const struct file_table *t, struct err *err)
 	return 0;
 }
 
+static int validate_pipe(const struct pipe_object *p, size_t i, struct err *err)
+{
+	uint64_t sum = 0;
+
+	if (!p->capacity || p->capacity > FILES_PIPE_MAX || p->len > p->capacity)
+		return err_image(err, "files: pipe %zu holds more than it can", i);
+	for (size_t k = 0; k < p->npackets; k++)
+		sum += p->packets[k];
+	if (p->npackets && sum != p->len)
+		return err_image(err, "files: the packets of pipe %zu are not its content", i);
+	return 0;
+}
+
 int files_validate(const struct process *p, struct err *err)
 {
 	const struct file_table *t = p->files;
@@ -98,8 +115,8 @@ int files_validate(const struct process *p, struct err *err)
 	if ((e = validate_fds(t, err)))
 		return e;
 	for (size_t i = 0; i < t->npipes; i++)
-		if (!t->pipes[i].capacity || t->pipes[i].len > t->pipes[i].capacity)
-			return err_image(err, "files: pipe %zu holds more than it can", i);
+		if ((e = validate_pipe(&t->pipes[i], i, err)))
+			return e;
 	for (size_t i = 0; i < t->nfiles; i++) {
 		const struct open_file *f = &t->files[i];
 		const struct file_ops *ops = file_ops_of(f->kind);

@@ -49,8 +49,30 @@ static int find_pipe(const struct file_table *t, const struct open_file *f)
 	return -1;
 }
 
+/* tee(2) keeps packets apart, and each read gives one. */
+static int read_packets(int in, struct pipe_object *p, size_t len, struct err *err)
+{
+	size_t cap = 0;
+
+	for (size_t done = 0; done < len;) {
+		ssize_t n = read(in, (char *)p->data + done, len - done);
+		uint32_t *v;
+
+		if (n <= 0)
+			return -EIO;
+		v = io_grow(p->packets, &cap, p->npackets + 1, sizeof(*v), err);
+		if (!v)
+			return err->error;
+		p->packets = v;
+		v[p->npackets++] = (uint32_t)n;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
 /* Reads what is in the pipe, by a pipe of our own that has room for all of it. */
-static int read_content(const struct file_scan *s, int dup, struct pipe_object *p, struct err *err)
+static int read_content(const struct file_scan *s, int dup, struct pipe_object *p, bool packets,
+			struct err *err)
 {
 	__cleanup_fd int in = -1, out = -1;
 	int ends[2], waiting = 0;
@@ -71,7 +93,8 @@ static int read_content(const struct file_scan *s, int dup, struct pipe_object *
 	if (!p->data)
 		return err->error;
 	n = tee(dup, out, (size_t)waiting, SPLICE_F_NONBLOCK);
-	if (n != waiting || io_read_all(in, p->data, (size_t)waiting))
+	if (n != waiting || (packets ? read_packets(in, p, (size_t)waiting, err)
+				     : io_read_all(in, p->data, (size_t)waiting)))
 		return file_refuse(s, err, "try again",
 				   "its content changed while it was read (%zd of %d bytes)", n,
 				   waiting);
@@ -101,6 +124,15 @@ static int add_pipe(const struct file_scan *s, const struct open_file *f, struct
 	return 0;
 }
 
+static bool is_packet_pipe(const struct file_table *t, const struct open_file *f)
+{
+	for (size_t i = 0; i < t->nfiles; i++)
+		if (t->files[i].kind == f->kind && t->files[i].dev == f->dev &&
+		    t->files[i].ino == f->ino && (t->files[i].flags & O_DIRECT))
+			return true;
+	return false;
+}
+
 /* The first reader that is met brings the content. */
 static int add_content(const struct file_scan *s, const struct open_file *f, struct err *err)
 {
@@ -112,16 +144,7 @@ static int add_content(const struct file_scan *s, const struct open_file *f, str
 	dup = file_getfd(s, s->fd, err);
 	if (dup < 0)
 		return dup;
-	return read_content(s, dup, p, err);
-}
-
-static bool has_packets(const struct file_table *t, const struct open_file *f)
-{
-	for (size_t i = 0; i < t->nfiles; i++)
-		if (t->files[i].kind == f->kind && t->files[i].dev == f->dev &&
-		    t->files[i].ino == f->ino && (t->files[i].flags & O_DIRECT))
-			return t->pipes[f->pipe.pipe].len;
-	return false;
+	return read_content(s, dup, p, is_packet_pipe(s->table, f), err);
 }
 
 static void become_inherited(struct open_file *f)
@@ -166,12 +189,7 @@ int file_complete_pipe(struct file_scan *s, struct open_file *f, struct err *err
 		index = (int)s->table->npipes - 1;
 	}
 	f->pipe.pipe = (uint32_t)index;
-	if ((e = add_content(s, f, err)))
-		return e;
-	if (has_packets(s->table, f))
-		return file_refuse(s, err, "let the program read the pipe first",
-				   "a pipe in packet mode (O_DIRECT) with unread packets");
-	return 0;
+	return add_content(s, f, err);
 }
 
 /* --- image --- */
@@ -228,12 +246,17 @@ void file_fill_pipe(struct file_restore *fr, const struct pipe_object *p, int fd
 	if (p->capacity != PIPE_DEFAULT)
 		program_call(fr->prog, "the pipe's capacity", SYS_fcntl, (unsigned)fd, F_SETPIPE_SZ,
 			     p->capacity, 0, 0, 0);
-	file_write_all(fr, "what the program has not read yet from the pipe", fd, p->data, p->len);
+	for (size_t i = 0, off = 0; i < p->npackets; off += p->packets[i++])
+		file_write_all(fr, "a packet that the program has not read yet from the pipe", fd,
+			       (const char *)p->data + off, p->packets[i]);
+	if (!p->npackets)
+		file_write_all(fr, "what the program has not read yet from the pipe", fd, p->data,
+			       p->len);
 }
 
-static void set_flags(struct file_restore *fr, const struct open_file *f, int fd)
+static void set_flags(struct file_restore *fr, const struct open_file *f, int fd, uint32_t made)
 {
-	if (f && (f->flags & (O_NONBLOCK | O_DIRECT)))
+	if (f && (f->flags & (O_NONBLOCK | O_DIRECT)) != made)
 		program_call_want(fr->prog, 0, file_why(fr, f, "flags"), SYS_fcntl, (unsigned)fd,
 				  F_SETFL, f->flags & (O_NONBLOCK | O_DIRECT | O_APPEND), 0, 0, 0);
 }
@@ -274,6 +297,7 @@ static int restore_pipe(struct file_restore *fr, const struct open_file *f, stru
 {
 	const struct file_table *t = fr->table;
 	const struct open_file *r, *w;
+	uint32_t made;
 	int ends[2];
 
 	(void)err;
@@ -282,14 +306,15 @@ static int restore_pipe(struct file_restore *fr, const struct open_file *f, stru
 			return 0;
 	r = find_end(t, f->pipe.pipe, O_RDONLY);
 	w = find_end(t, f->pipe.pipe, O_WRONLY);
+	made = t->pipes[f->pipe.pipe].npackets ? O_DIRECT : 0;
 	file_take_pair(fr, ends);
 	uint64_t addr = program_data(fr->prog, NULL, sizeof(ends));
 
-	program_call_want(fr->prog, 0, file_why(fr, f, "a pipe"), SYS_pipe2, addr, O_CLOEXEC, 0, 0,
-			  0, 0);
+	program_call_want(fr->prog, 0, file_why(fr, f, "a pipe"), SYS_pipe2, addr, O_CLOEXEC | made,
+			  0, 0, 0, 0);
 	file_fill_pipe(fr, &t->pipes[f->pipe.pipe], ends[1]);
-	set_flags(fr, r, ends[0]);
-	set_flags(fr, w, ends[1]);
+	set_flags(fr, r, ends[0], made);
+	set_flags(fr, w, ends[1], made);
 	if (has_more(t, f->pipe.pipe, r, w)) {
 		/* Putting those in place must not close these. */
 		for (int i = 0; i < 2; i++)

@@ -545,6 +545,33 @@ static void build_pipes(void)
 	CHECK_INT(open("/proc/self/fd/3", O_RDONLY), 8); /* another description of a reader */
 }
 
+static void build_packets(void)
+{
+	int p[2];
+
+	CHECK_INT(pipe2(p, O_DIRECT), 0);
+	CHECK_INT(write(4, "one", 3), 3);
+	CHECK_INT(write(4, "three", 5), 5);
+	CHECK_INT(pipe2(p, O_DIRECT | O_NONBLOCK), 0);
+	CHECK_INT(write(6, "left", 4), 4);
+	CHECK_INT(close(6), 0);
+}
+
+static void verify_packets(void)
+{
+	char got[100];
+
+	MUST(read(3, got, 100) == 3 && read(3, got, 100) == 5 && !memcmp(got, "three", 5));
+	MUST(write(4, "a", 1) == 1 && write(4, "b", 1) == 1 && read(3, got, 100) == 1);
+	MUST(read(5, got, 100) == 4 && read(5, got, 100) == 0);
+}
+
+static void packets_are_kept_apart(void)
+{
+	capture(build_packets, NULL);
+	restore(verify_packets);
+}
+
 static void verify_pipes(void)
 {
 	static char got[80000];
@@ -1219,6 +1246,7 @@ int main(int argc, char **argv)
 		TEST(pipes_to_others_become_the_shells),
 		TEST(a_pipe_to_another_process_is_refused),
 		TEST(pipes_keep_content_capacity_and_hang_up),
+		TEST(packets_are_kept_apart),
 		TEST(counters_timers_signals_and_epolls_go_on),
 		TEST(an_epoll_may_watch_an_epoll),
 		TEST(files_of_the_kernel_are_opened_again),
