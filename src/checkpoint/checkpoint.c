@@ -8,7 +8,9 @@
 #include "checkpoint/checkpoint.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -205,6 +207,30 @@ static int work(void *arg, int front, void *result, struct err *err)
 	return ret;
 }
 
+/* The only child of a process that has this name, or 0. */
+static pid_t child_of(pid_t pid, const char *comm)
+{
+	__cleanup_buf struct buf b = {0};
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	if (io_read_file(AT_FDCWD, path, &b) || strncmp(b.p, comm, strlen(comm)) ||
+	    b.p[strlen(comm)] != '\n')
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	return io_read_file(AT_FDCWD, path, &b) ? 0 : (pid_t)atoi(b.p);
+}
+
+/* Who types the id of a restarted job has that of the thin parent: the program
+ * is below it. */
+static pid_t program_of(pid_t pid)
+{
+	pid_t child = child_of(pid, STATE_PARENT_COMM);
+	pid_t grandchild = child ? child_of(child, STATE_INIT_COMM) : 0;
+
+	return grandchild ? grandchild : child ? child : pid;
+}
+
 int checkpoint(const struct checkpoint_options *o, const struct guardian_listener *listener,
 	       struct checkpoint_result *ret, struct err *err)
 {
@@ -214,5 +240,8 @@ int checkpoint(const struct checkpoint_options *o, const struct guardian_listene
 		err_set(err, -EINVAL, "%d is not a process id", o->pid);
 		return err->error;
 	}
+	if (o->pid == getpid())
+		return err_set(err, -EINVAL, "process %d is godwit itself", o->pid);
+	copy.pid = program_of(o->pid);
 	return guardian_run(work, &copy, ret, sizeof(*ret), listener, err);
 }

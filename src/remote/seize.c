@@ -39,6 +39,11 @@ static int open_target(struct remote *r, struct err *err)
 		return err_hint(err, "see the process ids with: ps -u $USER");
 	}
 	r->pidfd = (int)syscall(SYS_pidfd_open, r->pid, 0);
+	if (r->pidfd < 0 && (errno == ENOENT || errno == EINVAL)) {
+		/* Threads can be looked up in /proc, though they are not listed. */
+		err_set(err, -EINVAL, "%d is a thread, not a process", r->pid);
+		return err_hint(err, "name the process: grep Tgid /proc/%d/status", r->pid);
+	}
 	if (r->pidfd < 0)
 		return err_sys(err, -errno, "cannot open process %d (pidfd_open)", r->pid);
 	/* Opened again after the seize where this is too early for permission. */
@@ -57,6 +62,7 @@ static struct tracee *find(struct remote *r, pid_t tid)
 static int explain_denied(struct remote *r, int error, struct err *err)
 {
 	struct proc_status st;
+	struct proc_stat stat;
 	__cleanup_buf struct buf b = {0};
 	struct err ignored = ERR_INIT;
 	int scope = 0;
@@ -75,7 +81,15 @@ static int explain_denied(struct remote *r, int error, struct err *err)
 			return err_hint(err, "run godwit as that user");
 		}
 	}
-	b.len = 0;
+	if (!io_read_file(r->procfd, "stat", &b) && !proc_parse_stat(b.p, &stat, &ignored) &&
+	    stat.state == 'Z') {
+		if (stat.num_threads < 2)
+			return err_set(err, -ESRCH, "process %d has ended (it is a zombie)",
+				       r->pid);
+		err_refuse(err, "the first thread of process %d has ended, others run on", r->pid);
+		return err_hint(err, "not supported yet: let the first thread wait for the others "
+				     "(pthread_join) instead of leaving by pthread_exit");
+	}
 	if (!io_read_file(AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope", &b))
 		scope = atoi(b.p);
 	err_perm(err, "may not attach to process %d: %s", r->pid, strerror(-error));

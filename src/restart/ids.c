@@ -194,6 +194,7 @@ static void be_init(struct rebuild *b, int sock, bool own_user)
 	pid_t pid = -1, got;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, STATE_INIT_COMM);
 	if (own_user && (ret = map_ids(b->proc.uid, b->proc.gid)))
 		where = "map the user id";
 	if (!ret && (ret = own_proc()))
@@ -368,8 +369,10 @@ int restart_same_ids(struct rebuild *b, int *ret_status, struct err *err)
 		become_program(b);
 	if (p.pid < 0)
 		ret = start_namespace(b, &p, err);
-	if (!ret)
+	if (!ret) {
+		prctl(PR_SET_NAME, STATE_PARENT_COMM);
 		ret = watch(&p, ret_status);
+	}
 	io_close_fd(&p.sock);
 	io_close_fd(&p.pidfd);
 	io_close_fd(&p.signals);
