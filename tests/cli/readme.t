@@ -49,10 +49,13 @@ by_hand() {
 	prints '^30$' 'clock_nanosleep|rest' 'LOAD' 'threads|Threads' 'munmap' 'ptrace' 'after-checkpoint'
 }
 
-# Links to files of ours lead somewhere.
+# Links to files of ours, and their names in the text, lead somewhere.
 links() {
 	local f page bad=0
 	for page in "$TOP"/*.md "$TOP"/docs/*.md; do
+		while read -r f; do
+			[[ $f == *NAME* || -e $TOP/$f ]] || { note "$page: no $f"; bad=1; }
+		done < <(grep -oE '`(src|tests|bench|docs|man|include|examples)/[^` *]+`' "$page" | tr -d '`')
 		while read -r f; do
 			[[ $f == http* || -e $(dirname "$page")/$f ]] || { note "$page: no $f"; bad=1; }
 		done < <(grep -oE '\]\([^)#]+' "$page" | cut -c3-)
