@@ -49,6 +49,27 @@ by_hand() {
 	prints '^30$' 'clock_nanosleep|rest' 'LOAD' 'threads|Threads' 'munmap' 'ptrace' 'after-checkpoint'
 }
 
+# The EXAMPLES of a manual page, typed where godwit is on the PATH; 4242 is a
+# program that counts.
+examples_of() { # PAGE HOW-MANY
+	need gdb
+	become user
+	ln -s "$B" build
+	cp "$B/count" prog
+	awk '/^\.Sh EXAMPLES/ { on = 1; next } /^\.Sh/ { on = 0 } on && /^\$ /' "$TOP/man/$1" | cut -c3- >script
+	(($(wc -l <script) >= $2)) || fail "only $(wc -l <script) commands in $1"
+	if grep -q 4242 script; then
+		OUT=numbers launch ./prog 40 100
+		wait_alive "$PID" 30 has numbers '^3$'
+		sed -i "s/4242/$PID/" script
+	fi
+	(PATH=$B:$PATH as bash -ex script 2>&1) </dev/null | cat >cmd.out
+	((PIPESTATUS[0] == 0)) || fail "a command failed"
+	[[ $1 == libckpt.7 ]] && return 0 # no restart in there
+	[[ $(tail -n 1 numbers) == @(30|40) ]] || fail "it did not count to the end"
+	diff <(seq "$(tail -n 1 numbers)") numbers || fail "numbers are missing, or there twice"
+}
+
 # Links to files of ours, and their names in the text, lead somewhere.
 links() {
 	local f page bad=0
@@ -66,5 +87,8 @@ links() {
 LIMIT=60 try readme_targets_of_make by_make
 LIMIT=120 try readme_demonstration demonstration
 LIMIT=120 try readme_by_hand by_hand
+try examples_of_godwit_1 examples_of godwit.1 5
+try examples_of_myrestart_1 examples_of myrestart.1 6
+try examples_of_libckpt_7 examples_of libckpt.7 6
 try links_of_pages_lead_somewhere links
 finish
