@@ -18,7 +18,7 @@ static int complete_fifo(struct file_scan *s, struct open_file *f, struct err *e
 
 	if (e || f->kind != FILE_FIFO)
 		return e;
-	if (s->table->pipes[f->pipe.pipe].npackets)
+	if (s->table->pipes[f->pipe.pipe].packets && s->table->pipes[f->pipe.pipe].len)
 		return file_refuse(s, err, "let the program read the packets first",
 				   "a named pipe in packet mode (O_DIRECT) with unread packets");
 	if (stat(f->path, &st) || st.st_dev != f->dev || st.st_ino != f->ino)

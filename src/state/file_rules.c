@@ -23,6 +23,7 @@
 #ifndef CGROUP2_SUPER_MAGIC
 #define CGROUP2_SUPER_MAGIC 0x63677270
 #endif
+#define MQUEUE_MAGIC 0x19800202 /* ipc/mqueue.c */
 #define MAJOR_MEM 1
 #define MAJOR_TTY 4
 #define MAJOR_TTYAUX 5
@@ -75,6 +76,12 @@ static bool is_odd_kernel_file(const struct file_scan *s, const char *arg)
 		if (s->fs_magic == magics[i])
 			return true;
 	return false;
+}
+
+static bool is_message_queue(const struct file_scan *s, const char *arg)
+{
+	(void)arg;
+	return s->fs_magic == MQUEUE_MAGIC;
 }
 
 static bool is_namespace(const struct file_scan *s, const char *arg)
@@ -215,6 +222,7 @@ static const struct file_rule rules[] = {
 	{link_begins, "anon_inode:", 0, "no support for this kind of object", CLOSE_IT,
 	 "other anonymous objects"},
 	{is_kernel_file, "", FILE_KERNEL, NULL, NULL, NULL},
+	{is_message_queue, "", 0, "a POSIX message queue (mqueue)", CLOSE_IT, NULL},
 	{is_odd_kernel_file, "", 0, "a file of debugfs, tracefs, bpf and the like", CLOSE_IT, NULL},
 	{is_type, "-", FILE_REGULAR, NULL, NULL, NULL},
 	{is_type, "d", FILE_DIRECTORY, NULL, NULL, NULL},

@@ -354,7 +354,7 @@ static void done_files(struct process *p)
 	}
 	for (size_t i = 0; i < t->npipes; i++) {
 		free(t->pipes[i].data);
-		free(t->pipes[i].packets);
+		free(t->pipes[i].slots);
 	}
 	free(t->files);
 	free(t->fds);

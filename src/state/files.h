@@ -137,9 +137,12 @@ struct pipe_object {
 	uint32_t capacity; /* bytes */
 	void *data;        /* unread */
 	size_t len;
-	/* Packet mode (O_DIRECT): the lengths of the packets in data, in order. */
-	uint32_t *packets;
-	size_t npackets;
+	/* How data lies in the pipe's pages: bytes of each, in order, where
+	 * that is not 4096 in all but the last; in packet mode always, and each
+	 * is a packet.  So a pipe that was full is full again. */
+	uint32_t *slots;
+	size_t nslots;
+	bool packets; /* packet mode (O_DIRECT) */
 };
 
 struct file_descriptor {

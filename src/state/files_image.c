@@ -12,7 +12,8 @@
 
 #define FILE_MIN_SIZE 40u /* bytes that a description takes at least */
 #define FD_MIN_SIZE 9u
-#define PIPE_MIN_SIZE 28u
+#define SLOT_MAX 65536u /* bytes: the largest page */
+#define PIPE_MIN_SIZE 29u
 
 static void codec_file(struct codec *c, struct open_file *f)
 {
@@ -49,10 +50,11 @@ void files_codec(struct codec *c, struct process *p)
 		codec_u64(c, &t->pipes[i].ino);
 		codec_u32(c, &t->pipes[i].capacity);
 		codec_blob(c, &t->pipes[i].data, &t->pipes[i].len);
-		codec_array(c, &t->pipes[i].packets, &t->pipes[i].npackets, sizeof(uint32_t), 4,
+		codec_array(c, &t->pipes[i].slots, &t->pipes[i].nslots, sizeof(uint32_t), 4,
 			    FILES_MAX);
-		for (size_t k = 0; k < t->pipes[i].npackets && !c->bad; k++)
-			codec_u32(c, &t->pipes[i].packets[k]);
+		for (size_t k = 0; k < t->pipes[i].nslots && !c->bad; k++)
+			codec_u32(c, &t->pipes[i].slots[k]);
+		codec_bool(c, &t->pipes[i].packets);
 	}
 	codec_array(c, &t->files, &t->nfiles, sizeof(*t->files), FILE_MIN_SIZE, FILES_MAX);
 	for (size_t i = 0; i < t->nfiles && !c->bad; i++)
@@ -96,10 +98,13 @@ static int validate_pipe(const struct pipe_object *p, size_t i, struct err *err)
 
 	if (!p->capacity || p->capacity > FILES_PIPE_MAX || p->len > p->capacity)
 		return err_image(err, "files: pipe %zu holds more than it can", i);
-	for (size_t k = 0; k < p->npackets; k++)
-		sum += p->packets[k];
-	if (p->npackets && sum != p->len)
-		return err_image(err, "files: the packets of pipe %zu are not its content", i);
+	for (size_t k = 0; k < p->nslots; k++) {
+		if (p->slots[k] > SLOT_MAX)
+			return err_image(err, "files: pipe %zu has an impossible part", i);
+		sum += p->slots[k];
+	}
+	if (p->nslots && sum != p->len)
+		return err_image(err, "files: the parts of pipe %zu are not its content", i);
 	return 0;
 }
 

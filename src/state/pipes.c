@@ -49,57 +49,85 @@ static int find_pipe(const struct file_table *t, const struct open_file *f)
 	return -1;
 }
 
-/* tee(2) keeps packets apart, and each read gives one. */
-static int read_packets(int in, struct pipe_object *p, size_t len, struct err *err)
+/*
+ * Takes the content of our copy page by page: a splice(2) into a pipe of one
+ * page moves exactly one.
+ */
+static int read_slots(int in, const int page[2], struct pipe_object *p, size_t len, struct err *err)
 {
 	size_t cap = 0;
 
 	for (size_t done = 0; done < len;) {
-		ssize_t n = read(in, (char *)p->data + done, len - done);
-		uint32_t *v;
+		ssize_t n = splice(in, NULL, page[1], NULL, len - done, SPLICE_F_NONBLOCK);
+		uint32_t *v = io_grow(p->slots, &cap, p->nslots + 1, sizeof(*v), err);
+		int e;
 
-		if (n <= 0)
-			return -EIO;
-		v = io_grow(p->packets, &cap, p->npackets + 1, sizeof(*v), err);
 		if (!v)
 			return err->error;
-		p->packets = v;
-		v[p->npackets++] = (uint32_t)n;
+		p->slots = v;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		if ((e = io_read_all(page[0], (char *)p->data + done, (size_t)n)))
+			return e;
+		v[p->nslots++] = (uint32_t)n;
 		done += (size_t)n;
 	}
 	return 0;
 }
 
-/* Reads what is in the pipe, by a pipe of our own that has room for all of it. */
-static int read_content(const struct file_scan *s, int dup, struct pipe_object *p, bool packets,
-			struct err *err)
+/* Slots that a plain write would fill in the same way need not be kept. */
+static void forget_plain_slots(struct pipe_object *p)
 {
-	__cleanup_fd int in = -1, out = -1;
-	int ends[2], waiting = 0;
-	ssize_t n;
+	for (size_t i = 0; i + 1 < p->nslots; i++)
+		if (p->slots[i] != PAGE_SIZE_4K)
+			return;
+	if (p->packets)
+		return;
+	free(p->slots);
+	p->slots = NULL;
+	p->nslots = 0;
+}
+
+static int copy_content(int dup, const int copy[2], const int page[2], struct pipe_object *p,
+			size_t len, struct err *err)
+{
+	int e;
+
+	if (fcntl(page[1], F_SETPIPE_SZ, PAGE_SIZE_4K) != PAGE_SIZE_4K)
+		return -EIO;
+	p->data = io_alloc(len, 1, err);
+	if (!p->data)
+		return err->error;
+	if (tee(dup, copy[1], len, SPLICE_F_NONBLOCK) != (ssize_t)len)
+		return -EIO;
+	if ((e = read_slots(copy[0], page, p, len, err)))
+		return e;
+	p->len = len;
+	forget_plain_slots(p);
+	return 0;
+}
+
+/* Reads what is in the pipe, by a pipe of our own that has room for all of it. */
+static int read_content(const struct file_scan *s, int dup, struct pipe_object *p, struct err *err)
+{
+	int copy[2] = {-1, -1}, page[2] = {-1, -1}, waiting = 0, e = 0;
 
 	if (ioctl(dup, FIONREAD, &waiting) || waiting <= 0)
 		return 0;
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
-		return err_sys(err, -errno, "cannot make a pipe");
-	in = ends[0];
-	out = ends[1];
-	if (p->capacity > PIPE_DEFAULT && fcntl(out, F_SETPIPE_SZ, p->capacity) < 0) {
+	if (pipe2(copy, O_CLOEXEC | O_NONBLOCK) || pipe2(page, O_CLOEXEC | O_NONBLOCK))
+		e = err_sys(err, -errno, "cannot make a pipe");
+	else if (p->capacity > PIPE_DEFAULT && fcntl(copy[1], F_SETPIPE_SZ, p->capacity) < 0) {
 		err_sys(err, -errno, "cannot save '%s' (fd %d of process %d): no pipe of %u bytes",
 			s->link, s->fd, s->c->remote->pid, p->capacity);
-		return err_hint(err, "raise /proc/sys/fs/pipe-max-size and pipe-user-pages-soft");
+		e = err_hint(err, "raise /proc/sys/fs/pipe-max-size and pipe-user-pages-soft");
+	} else if ((e = copy_content(dup, copy, page, p, (size_t)waiting, err)))
+		e = file_refuse(s, err, "try again",
+				"its content changed while it was read (%d bytes)", waiting);
+	for (int i = 0; i < 2; i++) {
+		io_close_fd(&copy[i]);
+		io_close_fd(&page[i]);
 	}
-	p->data = io_alloc((size_t)waiting, 1, err);
-	if (!p->data)
-		return err->error;
-	n = tee(dup, out, (size_t)waiting, SPLICE_F_NONBLOCK);
-	if (n != waiting || (packets ? read_packets(in, p, (size_t)waiting, err)
-				     : io_read_all(in, p->data, (size_t)waiting)))
-		return file_refuse(s, err, "try again",
-				   "its content changed while it was read (%zd of %d bytes)", n,
-				   waiting);
-	p->len = (size_t)waiting;
-	return 0;
+	return e;
 }
 
 static int add_pipe(const struct file_scan *s, const struct open_file *f, struct err *err)
@@ -144,7 +172,8 @@ static int add_content(const struct file_scan *s, const struct open_file *f, str
 	dup = file_getfd(s, s->fd, err);
 	if (dup < 0)
 		return dup;
-	return read_content(s, dup, p, is_packet_pipe(s->table, f), err);
+	p->packets = is_packet_pipe(s->table, f);
+	return read_content(s, dup, p, err);
 }
 
 static void become_inherited(struct open_file *f)
@@ -246,10 +275,10 @@ void file_fill_pipe(struct file_restore *fr, const struct pipe_object *p, int fd
 	if (p->capacity != PIPE_DEFAULT)
 		program_call(fr->prog, "the pipe's capacity", SYS_fcntl, (unsigned)fd, F_SETPIPE_SZ,
 			     p->capacity, 0, 0, 0);
-	for (size_t i = 0, off = 0; i < p->npackets; off += p->packets[i++])
-		file_write_all(fr, "a packet that the program has not read yet from the pipe", fd,
-			       (const char *)p->data + off, p->packets[i]);
-	if (!p->npackets)
+	for (size_t i = 0, off = 0; i < p->nslots; off += p->slots[i++])
+		file_write_all(fr, "what the program has not read yet from the pipe", fd,
+			       (const char *)p->data + off, p->slots[i]);
+	if (!p->nslots)
 		file_write_all(fr, "what the program has not read yet from the pipe", fd, p->data,
 			       p->len);
 }
@@ -306,7 +335,7 @@ static int restore_pipe(struct file_restore *fr, const struct open_file *f, stru
 			return 0;
 	r = find_end(t, f->pipe.pipe, O_RDONLY);
 	w = find_end(t, f->pipe.pipe, O_WRONLY);
-	made = t->pipes[f->pipe.pipe].npackets ? O_DIRECT : 0;
+	made = t->pipes[f->pipe.pipe].packets ? O_DIRECT : 0;
 	file_take_pair(fr, ends);
 	uint64_t addr = program_data(fr->prog, NULL, sizeof(ends));
 

@@ -545,6 +545,35 @@ static void build_pipes(void)
 	CHECK_INT(open("/proc/self/fd/3", O_RDONLY), 8); /* another description of a reader */
 }
 
+/* 1000 bytes do not fit behind 4000 in a page: full at 64,000 bytes. */
+static void build_full(void)
+{
+	char part[1000];
+	int p[2], n = 0;
+
+	memset(part, 'f', sizeof(part));
+	CHECK_INT(pipe2(p, O_NONBLOCK), 0);
+	while (write(4, part, sizeof(part)) == sizeof(part))
+		n++;
+	CHECK_INT(n, 64);
+	CHECK_INT(read(3, part, 300), 300);
+}
+
+static void verify_full(void)
+{
+	static char got[70000];
+
+	MUST(write(4, got, 1000) == -1 && errno == EAGAIN);
+	MUST(read(3, got, sizeof(got)) == 63700 && got[0] == 'f' && got[63699] == 'f');
+	MUST(read(3, got, 1) == -1 && errno == EAGAIN);
+}
+
+static void a_full_pipe_is_full_again(void)
+{
+	capture(build_full, NULL);
+	restore(verify_full);
+}
+
 static void build_packets(void)
 {
 	int p[2];
@@ -1246,6 +1275,7 @@ int main(int argc, char **argv)
 		TEST(pipes_to_others_become_the_shells),
 		TEST(a_pipe_to_another_process_is_refused),
 		TEST(pipes_keep_content_capacity_and_hang_up),
+		TEST(a_full_pipe_is_full_again),
 		TEST(packets_are_kept_apart),
 		TEST(counters_timers_signals_and_epolls_go_on),
 		TEST(an_epoll_may_watch_an_epoll),
