@@ -104,7 +104,7 @@ class Subject:
         self.control = Control(os.path.join(where, f"control-{mib}-{threads}"))
         self.proc = subprocess.Popen(
             [program("bench/subject"), str(mib), str(threads), self.control.path],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         if not self.proc.stdout.read(1):
             raise Failed("the subject did not start")
         self.pid = str(self.proc.pid)
@@ -433,9 +433,12 @@ def main():
             return 1
         finally:
             end_children()
-    with open(program("bench.json"), "w", encoding="utf-8") as f:
-        json.dump({"machine": here, "rows": bench.table.rows}, f, indent=1)
-        f.write("\n")
+    try:
+        with open(program("bench.json"), "w", encoding="utf-8") as f:
+            json.dump({"machine": here, "rows": bench.table.rows}, f, indent=1)
+            f.write("\n")
+    except OSError as e:
+        print(f"bench: the figures are not kept: {e}", file=sys.stderr)
     return 0
 
 
