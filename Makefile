@@ -219,6 +219,10 @@ install-hop: hop
 	install -D $(B)/libpsu_thread.so $(DESTDIR)$(PREFIX)/lib/libpsu_thread.so.0
 	ln -sf libpsu_thread.so.0 $(DESTDIR)$(PREFIX)/lib/libpsu_thread.so
 	install -D -m 644 $(B)/psu_thread.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/psu_thread.pc
+.PHONY: bench-hop
+bench: bench-hop
+bench-hop: hop
+	$(Q)B=$(B) bench/hop/run.sh
 endif
 # ---- end of the thread hop library ----
 
