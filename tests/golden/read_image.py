@@ -152,6 +152,8 @@ OPEN_FILE = {
     10: ("unix pair", [("type", "u32"), ("peer", "u32"), ("shutdown", "u32"),
                        ("unread", ("list", "blob", 1 << 20)), ("options", OPTIONS)]),
     11: ("tcp listen", [("family", "u32"), ("backlog", "u32"), ("addr", 28), ("options", OPTIONS)]),
+    12: ("kernel", []),
+    13: ("fifo", [("pipe", "u32")]),
 }
 
 
@@ -164,7 +166,8 @@ def open_file(r):
     return f
 
 
-FILES = [("pipes", ("list", [("dev", "u64"), ("ino", "u64"), ("capacity", "u32"), ("data", "blob")], 1 << 20)),
+FILES = [("pipes", ("list", [("dev", "u64"), ("ino", "u64"), ("capacity", "u32"), ("data", "blob"),
+                            ("slots", ("list", "u32", 1 << 20)), ("packets", "bool")], 1 << 20)),
          ("files", ("list", open_file, 1 << 20)),
          ("fds", ("list", [("fd", "i32"), ("file", "u32"), ("cloexec", "bool")], 1 << 20))]
 
