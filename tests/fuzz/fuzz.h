@@ -16,6 +16,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Set by main.c while an input comes from the corpus as it is. */
+extern int fuzz_is_seed __attribute__((weak));
+static inline int fuzz_this_is_a_seed(void)
+{
+	return &fuzz_is_seed && fuzz_is_seed;
+}
+
 #define ALWAYS(cond)                                                                               \
 	do {                                                                                       \
 		if (!(cond)) {                                                                     \

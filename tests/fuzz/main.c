@@ -5,11 +5,10 @@
  *	fuzz/NAME [FILE...]      default: all of tests/fuzz/corpus/NAME
  *
  * FUZZ_ROUNDS= mutations a file (1000).  An input that kills the target is
- * left in NAME.crash; run it alone by naming it.
+ * left beside the program, NAME.crash; run it alone by naming it.
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -28,6 +27,7 @@ static struct current {
 } * now;
 
 static uint64_t state;
+int fuzz_is_seed;
 
 /* xorshift64: the same sequence everywhere. */
 static uint64_t random_below(uint64_t n)
@@ -106,20 +106,20 @@ static void feed(void)
 	free(copy);
 }
 
-static void keep_input(const char *name)
+static void keep_input(const char *program)
 {
 	char file[300];
 	int fd;
 
-	snprintf(file, sizeof(file), "%s.crash", name);
+	snprintf(file, sizeof(file), "%s.crash", program);
 	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd >= 0 && !io_write_all(fd, now->bytes, now->len))
-		printf("# the input is in %s: run build/fuzz/%s %s\n", file, name, file);
+		printf("# the input is in %s: run %s %s\n", file, program, file);
 	if (fd >= 0)
 		close(fd);
 }
 
-static bool run_file(const char *name, const char *path, unsigned long rounds)
+static bool run_file(const char *program, const char *path, unsigned long rounds)
 {
 	__cleanup_buf struct buf b = {0};
 	int status = 0;
@@ -134,7 +134,9 @@ static bool run_file(const char *name, const char *path, unsigned long rounds)
 	if (pid == 0) {
 		alarm(SECONDS);
 		set_input(&b);
+		fuzz_is_seed = rounds > 0;
 		feed();
+		fuzz_is_seed = 0;
 		state = 88172645463325252ull;
 		for (unsigned long i = 0; i < rounds; i++) {
 			set_input(&b);
@@ -147,7 +149,7 @@ static bool run_file(const char *name, const char *path, unsigned long rounds)
 	if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && !WEXITSTATUS(status))
 		return true;
 	printf("# %s: status 0x%x\n", path, status);
-	keep_input(name);
+	keep_input(program);
 	return false;
 }
 
@@ -156,7 +158,7 @@ static int not_hidden(const struct dirent *e)
 	return e->d_name[0] != '.';
 }
 
-static int run_corpus(const char *name, unsigned long rounds)
+static int run_corpus(const char *program, const char *name, unsigned long rounds)
 {
 	struct dirent **files = NULL;
 	char dir[300], path[600];
@@ -170,7 +172,7 @@ static int run_corpus(const char *name, unsigned long rounds)
 		bool good;
 
 		snprintf(path, sizeof(path), "%s/%s", dir, files[i]->d_name);
-		good = run_file(name, path, rounds);
+		good = run_file(program, path, rounds);
 		failed += !good;
 		printf("%sok %d - %s: %s\n", good ? "" : "not ", i + 1, name, files[i]->d_name);
 		free(files[i]);
@@ -182,15 +184,16 @@ static int run_corpus(const char *name, unsigned long rounds)
 
 int main(int argc, char **argv)
 {
-	const char *rounds = getenv("FUZZ_ROUNDS"), *name = basename(argv[0]);
+	const char *rounds = getenv("FUZZ_ROUNDS"), *slash = strrchr(argv[0], '/');
+	const char *name = slash ? slash + 1 : argv[0];
 	int failed = 0;
 
 	now = mmap(NULL, sizeof(*now), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (now == MAP_FAILED)
 		return 1;
 	if (argc < 2)
-		return run_corpus(name, rounds ? strtoul(rounds, NULL, 10) : 1000);
+		return run_corpus(argv[0], name, rounds ? strtoul(rounds, NULL, 10) : 1000);
 	for (int i = 1; i < argc; i++)
-		failed |= !run_file(name, argv[i], 0);
+		failed |= !run_file(argv[0], argv[i], 0);
 	return failed;
 }

@@ -1,7 +1,7 @@
 /*
  * The program of the golden images: as small as a program can be, without a C
- * library, with two threads, a pipe with something unread in it, an eventfd, a
- * handler and a pending signal.
+ * library, with two threads, a pipe and a pair of sockets with something unread in
+ * them, an epoll, an eventfd, a handler and a pending signal.
  */
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -47,12 +47,24 @@ void _start(void)
 		uint64_t flags, restorer, mask;
 	} action = {stack, 0x04000000, (uint64_t)(uintptr_t)stack, 2};
 	uint64_t blocked = 1u << 9; /* SIGUSR1 */
+	struct {
+		uint32_t events;
+		uint64_t data;
+	} __attribute__((packed)) watch = {1, 0}; /* EPOLLIN */
 	int fds[2];
 
 	for (unsigned i = 0; i < sizeof(written); i++)
 		written[i] = (char)(i * 7);
 	call(SYS_pipe2, (long)fds, 0, 0, 0);
 	call(SYS_write, fds[1], (long)"unread", 6, 0);
+	watch.data = 77;
+	call(SYS_epoll_ctl, call(SYS_epoll_create1, 0, 0, 0, 0), 1, fds[0], (long)&watch);
+	call(SYS_pipe2, (long)fds, 040000, 0, 0); /* O_DIRECT: packets */
+	call(SYS_write, fds[1], (long)"one", 3, 0);
+	call(SYS_write, fds[1], (long)"three", 5, 0);
+	call(SYS_socketpair, 1, 5, 0, (long)fds); /* AF_UNIX, SOCK_SEQPACKET */
+	call(SYS_write, fds[0], (long)"message", 7, 0);
+	call(SYS_shutdown, fds[0], 1, 0, 0);
 	call(SYS_eventfd2, 7, 0, 0, 0);
 	call(SYS_rt_sigaction, 12, (long)&action, 0, 8);
 	call(SYS_rt_sigprocmask, 0, (long)&blocked, 0, 8);
