@@ -50,8 +50,10 @@ void finding_remedy(struct finding *f, const char *fmt, ...) __printf_like(2, 3)
  * `since` is the kernel version that brought the call. */
 void finding_refused(struct finding *f, const char *call, int error, const char *since);
 
-/* A child that waits for its end; it dies with the caller.  -1 when fork fails. */
-pid_t probe_idle_child(void);
+/* fork(2); where there can be no more processes the probe ends here, with that finding. */
+pid_t probe_fork(struct finding *f);
+/* A child that waits for its end; it dies with the caller. */
+pid_t probe_idle_child(struct finding *f);
 /* Ends and reaps it. */
 void probe_end_child(pid_t pid);
 /* First number in a file of /proc, or `missing`. */

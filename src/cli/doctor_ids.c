@@ -49,7 +49,7 @@ static void probe_set_tid(struct finding *f)
 	int error = EEXIST;
 
 	for (int i = 0; i < 10 && error == EEXIST; i++) {
-		pid_t pid = fork();
+		pid_t pid = probe_fork(f);
 
 		if (pid == 0)
 			_exit(0);
@@ -79,7 +79,9 @@ static int write_file(const char *path, const char *text)
 static void explain_userns(struct finding *f, const char *step, int error)
 {
 	finding_no(f, "%s: %s", step, strerror(error));
-	if (probe_read_number("/proc/sys/kernel/unprivileged_userns_clone", 1) == 0)
+	if (access("/proc/self", F_OK))
+		finding_remedy(f, "mount /proc");
+	else if (probe_read_number("/proc/sys/kernel/unprivileged_userns_clone", 1) == 0)
 		finding_remedy(f, "sysctl kernel.unprivileged_userns_clone=1");
 	else if (probe_read_number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", 0) ==
 		 1)
@@ -145,7 +147,7 @@ static void probe_namespace(struct finding *f)
 		explain_userns(f, step, error);
 		return;
 	}
-	pid = fork();
+	pid = probe_fork(f);
 	if (pid == 0) {
 		step = try_inside(&error);
 		if (!step)
@@ -159,8 +161,7 @@ static void probe_namespace(struct finding *f)
 			explain_userns(f, step, error);
 		_exit(0);
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		explain_userns(f, "fork", errno);
+	waitpid(pid, &status, 0);
 }
 
 const struct probe doctor_ids[] = {

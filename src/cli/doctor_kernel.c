@@ -90,7 +90,7 @@ static void probe_memfd_exec(struct finding *f)
 		finding_refused(f, "memfd_create", errno, "3.17");
 		return;
 	}
-	pid = fork();
+	pid = probe_fork(f);
 	if (pid == 0) {
 		char *none[] = {(char *)(uintptr_t) "godwit", NULL};
 
@@ -126,7 +126,7 @@ static void probe_proc(struct finding *f)
 {
 	char self[32] = "", want[32], path[64];
 	__cleanup_buf struct buf b = {0};
-	pid_t pid = probe_idle_child();
+	pid_t pid = probe_idle_child(f);
 
 	snprintf(want, sizeof(want), "%d", getpid());
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);

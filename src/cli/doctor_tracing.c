@@ -76,7 +76,7 @@ static int try_registers(pid_t pid)
 /* The tracer must not be an ancestor: those Yama lets through. */
 static void probe_attach(struct finding *f)
 {
-	pid_t target = probe_idle_child(), tracer = fork();
+	pid_t target = probe_idle_child(f), tracer = probe_fork(f);
 	int status = 0;
 
 	if (tracer == 0) {
@@ -103,7 +103,7 @@ static void probe_parent(struct finding *f)
 		finding_no(f, "pipe: %s", strerror(errno));
 		return;
 	}
-	tracer = fork();
+	tracer = probe_fork(f);
 	if (tracer == 0) {
 		int error = read(go[0], &c, 1) == 1 ? seize_stop(getppid()) : EIO;
 
@@ -152,7 +152,7 @@ static int try_engine(struct remote *r, pid_t pid, struct err *err)
 static void probe_engine(struct finding *f)
 {
 	struct err err = ERR_INIT;
-	pid_t pid = probe_idle_child();
+	pid_t pid = probe_idle_child(f);
 	struct remote r;
 	int ret;
 
@@ -165,7 +165,10 @@ static void probe_engine(struct finding *f)
 		finding_yes(f, "%s", "");
 	} else {
 		finding_no(f, "%s", err.what);
-		finding_remedy(f, "%s", err.hint[0] ? err.hint : "see the lines about ptrace");
+		finding_remedy(f, "%s",
+			       access("/proc/self/maps", R_OK) ? "mount /proc"
+			       : err.hint[0]                   ? err.hint
+					     : "see the lines about ptrace and /proc");
 	}
 	probe_end_child(pid);
 }
@@ -174,7 +177,7 @@ static void probe_vm_readv(struct finding *f)
 {
 	volatile uint64_t magic = 0x1122334455667788;
 	uint64_t got = 0;
-	pid_t pid = probe_idle_child();
+	pid_t pid = probe_idle_child(f);
 	struct iovec local = {&got, sizeof(got)},
 		     remote = {(void *)(uintptr_t)&magic, sizeof(magic)};
 
@@ -200,7 +203,7 @@ static void probe_getfd(struct finding *f)
 		finding_no(f, "pipe: %s", strerror(errno));
 		return;
 	}
-	pid = probe_idle_child();
+	pid = probe_idle_child(f);
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd >= 0)
 		got = (int)syscall(SYS_pidfd_getfd, pidfd, p[1], 0);
@@ -217,7 +220,7 @@ static void probe_getfd(struct finding *f)
 
 static void probe_kcmp(struct finding *f)
 {
-	pid_t pid = probe_idle_child();
+	pid_t pid = probe_idle_child(f);
 	long same = syscall(SYS_kcmp, getpid(), pid, KCMP_FILE, 2, 2);
 
 	if (same == 0)
@@ -284,7 +287,7 @@ struct rseq_configuration {
 static void probe_rseq(struct finding *f)
 {
 	struct rseq_configuration c = {0};
-	pid_t pid = probe_idle_child();
+	pid_t pid = probe_idle_child(f);
 	int error = seize_stop(pid);
 
 	if (error)
@@ -301,7 +304,7 @@ static void probe_xstate(struct finding *f)
 {
 	static uint8_t area[64 << 10];
 	struct iovec iov = {area, sizeof(area)};
-	pid_t pid = probe_idle_child();
+	pid_t pid = probe_idle_child(f);
 	int error = seize_stop(pid);
 	uint64_t xcr0;
 

@@ -84,9 +84,21 @@ long probe_read_number(const char *path, long missing)
 	return io_read_file(AT_FDCWD, path, &b) || !b.len ? missing : strtol(b.p, NULL, 10);
 }
 
-pid_t probe_idle_child(void)
+pid_t probe_fork(struct finding *f)
 {
-	pid_t parent = getpid(), pid = fork();
+	pid_t pid = fork();
+
+	if (pid < 0) {
+		finding_no(f, "fork: %s", strerror(errno));
+		finding_remedy(f, "raise the limit of processes (ulimit -u, pids cgroup)");
+		_exit(0);
+	}
+	return pid;
+}
+
+pid_t probe_idle_child(struct finding *f)
+{
+	pid_t parent = getpid(), pid = probe_fork(f);
 
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -101,8 +113,6 @@ void probe_end_child(pid_t pid)
 {
 	int status;
 
-	if (pid <= 0)
-		return;
 	kill(pid, SIGKILL);
 	/* A tracer sees stops first. */
 	while (waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status))

@@ -60,6 +60,22 @@ no_namespaces() {
 	[[ $(feature namespace) == False*unshare* ]] || fail "$(feature namespace)"
 }
 
+no_processes() {
+	become user
+	(ulimit -u 1 && as "$GODWIT" doctor --json) >doctor.json
+	RC=$?
+	not_usable
+	[[ $(feature engine) == *fork:*ulimit* ]] || fail "$(feature engine)"
+}
+
+no_proc() {
+	become root
+	unshare -m bash -c 'umount -l /proc && "$0" doctor --json' "$GODWIT" >doctor.json
+	RC=$?
+	not_usable
+	[[ $(feature proc) == *"not mounted"*mount* ]] || fail "$(feature proc)"
+}
+
 unwritable_directory() {
 	become user
 	[[ -n $IS_ROOT ]] && chown 0 "$W"
@@ -110,6 +126,8 @@ try doctor_without_process_vm_readv_exits_3 no_vm_readv
 try doctor_without_userfaultfd_says_so no_userfaultfd
 try doctor_survives_a_filter_that_kills killing_filter
 try doctor_without_namespaces_says_so no_namespaces
+try doctor_without_processes_exits_3 no_processes
+try doctor_without_proc_exits_3 no_proc
 try doctor_in_an_unwritable_directory unwritable_directory
 try doctor_leaves_nothing changes_nothing
 try every_json_key_is_documented documented
