@@ -60,9 +60,9 @@ no_namespaces() {
 	[[ $(feature namespace) == False*unshare* ]] || fail "$(feature namespace)"
 }
 
-no_processes() {
+no_processes() { # the limit comes after the change of user, which else fails itself
 	become user
-	(ulimit -u 1 && as "$GODWIT" doctor --json) >doctor.json
+	(as bash -c 'ulimit -u 1; exec "$0" doctor --json' "$GODWIT") >doctor.json
 	RC=$?
 	not_usable
 	[[ $(feature engine) == *fork:*ulimit* ]] || fail "$(feature engine)"
