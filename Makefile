@@ -210,6 +210,20 @@ $(B)/psu_thread.pc: src/thread/psu_thread.pc.in
 examples/app%: examples/app%.c $(B)/libpsu_thread.a
 	$(call say,CC,$@)
 	$(Q)$(CC) -O2 -fPIE -pie -fstack-protector-strong -w -Iinclude -o $@ $< $(B)/libpsu_thread.a $(SSL_LIBS)
+ifneq ($(SSL_LIBS),)
+.PHONY: install-hop
+install: install-hop
+install-hop: hop
+	install -D -m 644 include/psu_thread.h $(DESTDIR)$(PREFIX)/include/psu_thread.h
+	install -D -m 644 $(B)/libpsu_thread.a $(DESTDIR)$(PREFIX)/lib/libpsu_thread.a
+	install -D $(B)/libpsu_thread.so $(DESTDIR)$(PREFIX)/lib/libpsu_thread.so.0
+	ln -sf libpsu_thread.so.0 $(DESTDIR)$(PREFIX)/lib/libpsu_thread.so
+	install -D -m 644 $(B)/psu_thread.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/psu_thread.pc
+.PHONY: bench-hop
+bench: bench-hop
+bench-hop: hop
+	$(Q)B=$(B) bench/hop/run.sh
+endif
 # ---- end of the thread hop library ----
 
 clean:

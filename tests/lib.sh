@@ -293,10 +293,9 @@ _is_new_image() {
 # program itself.
 find_target() {
 	TARGET=$PID
-	case $(readlink "/proc/$PID/exe") in
-	"$GODWIT" | */myrestart) read -r TARGET <"/proc/$PID/task/$PID/children" ;;
-	esac
-	[[ -n $TARGET ]] || fail "no program under $PID"
+	while [[ $(readlink "/proc/$TARGET/exe") == @("$GODWIT"|"$MYRESTART"|*/ckpt-engine) ]]; do
+		read -r TARGET _ <"/proc/$TARGET/task/$TARGET/children" || fail "no program under $PID"
+	done
 }
 
 # ring: kill -12 and wait for the new image (name in $IMAGE, default myckpt).

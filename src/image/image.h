@@ -38,6 +38,8 @@ enum image_note_type {
 	NOTE_TIMERS = 0x47440007,
 	NOTE_FILES = 0x47440008,
 	NOTE_SURROUNDINGS = 0x47440009, /* directory, limits, personality */
+	NOTE_SCHEDULING = 0x4744000a,   /* policy, nice value, CPUs; timer slack */
+	NOTE_ADVICE = 0x4744000b,       /* madvise(2), mlock(2) */
 };
 
 /* --- writing --- */

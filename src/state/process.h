@@ -96,6 +96,21 @@ struct thread {
 	uint32_t xstate_len;
 };
 
+/* Scheduling of one thread, as sched_getattr(2) has it. */
+struct sched_state {
+	uint32_t policy, flags; /* SCHED_*, SCHED_FLAG_RESET_ON_FORK */
+	int32_t nice;
+	uint32_t priority;
+	void *cpus; /* bit mask of the CPUs it may use */
+	size_t cpus_len;
+};
+
+/* A range that madvise(2) or mlock(2) was called for; flags: see state/advice.c. */
+struct advice {
+	uint64_t start, end;
+	uint32_t flags;
+};
+
 struct sigaction_state {
 	uint64_t handler, flags, restorer, mask; /* the kernel's struct sigaction */
 };
@@ -146,6 +161,12 @@ struct process {
 	/* threads; [0] is the leader */
 	struct thread *threads;
 	size_t nthreads;
+	struct sched_state *sched; /* [i] belongs to threads[i] */
+	size_t nsched;
+	uint64_t timerslack_ns; /* of the leader */
+	uint32_t subreaper, thp_disable;
+	struct advice *advice;
+	size_t nadvice;
 	/* signals */
 	struct sigaction_state sigactions[64]; /* [signo - 1] */
 	struct pending_signal *pending;        /* process-directed */

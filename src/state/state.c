@@ -14,8 +14,9 @@
 /* Order of capture, of the notes and of the restart's calls: memory comes
  * first, since it needs the image's descriptor; the limits last. */
 const struct state_ops *const state_kinds[] = {
-	&state_system, &state_ids,     &state_memory,       &state_runs, &state_files,
-	&state_timers, &state_signals, &state_surroundings, NULL,
+	&state_system, &state_ids,          &state_memory,  &state_runs,
+	&state_files,  &state_timers,       &state_signals, &state_scheduling,
+	&state_advice, &state_surroundings, NULL,
 };
 
 static void notice(void (*fn)(void *, const char *), void *arg, const char *fmt, va_list ap)
@@ -51,6 +52,8 @@ static int load_kind(struct image *img, const struct state_ops *k, struct proces
 	struct image_note note;
 	struct codec c;
 
+	if (!image_note_find(img, "GODWIT", k->note, &note) && k->optional)
+		return 0;
 	if (!image_note_find(img, "GODWIT", k->note, &note))
 		return err_image(err, "%s: the note on %s is missing", image_path(img), k->name);
 	c = codec_reader(note.desc, note.len);

@@ -56,6 +56,7 @@ struct report; /* cli: text or JSON */
 struct state_ops {
 	const char *name;
 	uint32_t note; /* enum image_note_type, 0: stored with another kind */
+	bool optional; /* an image may lack the note: nothing of this kind is restored then */
 	/* Fill p from the stopped target.  Refuse what cannot be restored. */
 	int (*capture)(struct capture *c, struct process *p, struct err *err);
 	/* Write or read the note's bytes. */
@@ -76,7 +77,7 @@ struct state_ops {
 };
 
 extern const struct state_ops state_system, state_ids, state_surroundings, state_memory, state_runs,
-	state_threads, state_signals, state_timers, state_files;
+	state_threads, state_signals, state_timers, state_files, state_scheduling, state_advice;
 extern const struct state_ops *const state_kinds[]; /* NULL-terminated, in order */
 
 /* Calls notice(), formatted. */
@@ -102,6 +103,8 @@ void codec_pending(struct codec *c, struct pending_signal **v, size_t *n);
 int state_peek_pending(pid_t tid, bool shared, struct pending_signal **ret, size_t *ret_n,
 		       struct err *err) __must_check;
 void thread_codec(struct codec *c, struct thread *t);
+/* The calls by which a thread takes its own policy and CPUs. */
+void scheduling_restore_thread(struct program *g, const struct process *p, size_t thread);
 /* The part of the threads' capture that comes before remote_prepare: it may
  * still change registers (a restartable sequence is aborted). */
 int threads_read_registers(struct capture *c, struct process *p, struct err *err) __must_check;

@@ -264,6 +264,7 @@ static int restore(struct restore *r, const struct process *p, struct err *err)
 
 		program_call(g, "alternate signal stack", SYS_sigaltstack, a, 0, 0, 0, 0, 0);
 		program_call(g, "thread name", SYS_prctl, PR_SET_NAME, name, 0, 0, 0, 0);
+		scheduling_restore_thread(g, p, i);
 		for (size_t k = 0; k < t->npending; k++) {
 			const siginfo_t *si = (const void *)t->pending[k].info;
 

@@ -50,7 +50,7 @@ PSU_PUBLIC void psu_thread_setup_init(int mode)
 	if (psu.isomalloc)
 		isomalloc_start(); /* while there is one thread only */
 	t = io_alloc(1, sizeof(*t), &err);
-	if (!t || modules_current(t, &err) || serve_start(&err)) {
+	if (!t || modules_current(t, &err) || arrive_setup(&err) || serve_start(&err)) {
 		psu_say("%s", err.what);
 		exit(err.exit);
 	}

@@ -21,33 +21,46 @@
 
 enum hop_state { H_NONE, H_PREPARED, H_STARTED, H_TOLD, H_ABORTED };
 
-#define HOPS 4096
-static struct {
-	struct psu_id id;
-	enum hop_state state;
-} hops[HOPS];
-static unsigned int newest;
+/* Found by the id, which is random enough; in a full row the oldest goes: its
+ * sender has long had its answer.  On the heap, since the program's own data are
+ * searched at each hop (guards.c). */
+#define ROWS 1024
+#define PER_ROW 8
+struct hop_row {
+	struct {
+		struct psu_id id;
+		enum hop_state state;
+	} hop[PER_ROW];
+	unsigned int newest;
+};
+static struct hop_row *rows;
 static pthread_mutex_t hops_lock = PTHREAD_MUTEX_INITIALIZER;
+
+int arrive_setup(struct err *err)
+{
+	rows = io_alloc(ROWS, sizeof(*rows), err);
+	return rows ? 0 : err->error;
+}
 
 /* Sets a hop's state if it is `from` now; returns what it is afterwards. */
 static enum hop_state hop_turn(const struct psu_id *id, enum hop_state from, enum hop_state to)
 {
+	struct hop_row *r = &rows[(id->b[0] | id->b[1] << 8) % ROWS];
 	enum hop_state now;
 	unsigned int i;
 
 	pthread_mutex_lock(&hops_lock);
-	for (i = 0; i < HOPS; i++)
-		if (hops[i].state != H_NONE && !memcmp(&hops[i].id, id, sizeof(*id)))
+	for (i = 0; i < PER_ROW; i++)
+		if (r->hop[i].state != H_NONE && !memcmp(&r->hop[i].id, id, sizeof(*id)))
 			break;
-	if (i == HOPS && from == H_NONE && to != H_NONE) {
-		/* The oldest goes: its sender has long had its answer. */
-		i = newest++ % HOPS;
-		hops[i].id = *id;
-		hops[i].state = to;
-	} else if (i < HOPS && hops[i].state == from) {
-		hops[i].state = to;
+	if (i == PER_ROW && from == H_NONE && to != H_NONE) {
+		i = r->newest++ % PER_ROW;
+		r->hop[i].id = *id;
+		r->hop[i].state = to;
+	} else if (i < PER_ROW && r->hop[i].state == from) {
+		r->hop[i].state = to;
 	}
-	now = i < HOPS ? hops[i].state : H_NONE;
+	now = i < PER_ROW ? r->hop[i].state : H_NONE;
 	pthread_mutex_unlock(&hops_lock);
 	return now;
 }
@@ -117,7 +130,7 @@ static int take(struct peer *p, struct guest *g, void *to, uint64_t len, bool co
 	if (e)
 		return e;
 	g->left -= len;
-	if (counted && !p->w->tls)
+	if (counted && p->w->checked)
 		g->sum = psu_sum(g->sum, to, len);
 	return 0;
 }
@@ -197,7 +210,7 @@ static int read_body(struct peer *p, struct guest *g, struct err *err)
 		e = take(p, g, g->fds, h->nfds * sizeof(g->fds[0]), true, err);
 	if (!e)
 		e = take(p, g, g->jmpbufs, h->njmpbufs * sizeof(g->jmpbufs[0]), true, err);
-	if (!e && (g->left || (!p->w->tls && g->sum != h->sum)))
+	if (!e && (g->left || (p->w->checked && g->sum != h->sum)))
 		e = err_set(err, -EBADMSG, "the thread's bytes were damaged on the way");
 	if (!e && slot_travel(g->slot)->magic != TRAVEL_MAGIC)
 		e = err_set(err, -EPROTO, "malformed hop");
@@ -351,8 +364,57 @@ static int await_seen(struct peer *p, const struct psu_id *hop, struct err *err)
 	return e;
 }
 
+/* The last steps run on the slot's own native thread: it wakes up while COMMIT is
+ * on its way, instead of after it. */
+struct finish {
+	struct peer *p;
+	struct guest *g;
+	struct fixup *f;
+	struct err *err;
+	int result;
+	bool started;
+	_Atomic int over; /* a futex */
+};
+
+static int finish_steps(struct finish *n)
+{
+	struct peer *p = n->p;
+	struct guest *g = n->g;
+	int e;
+
+	wire_deadline(p->w, psu.step_ms);
+	e = await_commit(p, n->err);
+	psu_fault("got-commit", p->w);
+	if (hop_turn(&g->head.hop, H_PREPARED, e ? H_ABORTED : H_STARTED) != H_STARTED)
+		return e ? e : err_set(n->err, -ECANCELED, "the sender has given this hop up");
+	atomic_fetch_add(&psu.unconfirmed, 1);
+	start(p, g, n->f);
+	n->started = true;
+	/* First the confirmation: the thread may end the process at once.  If it
+	 * gets lost the sender asks. */
+	psu_fault("send-running", p->w);
+	e = wire_send(p->w, F_RUNNING, NULL, 0, n->err);
+	psu_fault("sent-running", p->w);
+	psu_info("read %llu bytes of stack from %s", (unsigned long long)g->head.stack_len,
+		 p->w->peer);
+	return e;
+}
+
+bool arrive_finish(void *arg)
+{
+	struct finish *n = arg;
+	bool started;
+
+	n->result = finish_steps(n);
+	started = n->started;
+	/* From here on *n is the connection's again. */
+	slot_post(&n->over);
+	return started;
+}
+
 static int conclude(struct peer *p, struct guest *g, struct fixup *f, struct err *err)
 {
+	struct finish n = {.p = p, .g = g, .f = f, .err = err};
 	struct slot *s = g->slot;
 	int e;
 
@@ -361,27 +423,20 @@ static int conclude(struct peer *p, struct guest *g, struct fixup *f, struct err
 	psu_fault("send-ready", p->w);
 	e = wire_send(p->w, F_READY, NULL, 0, err);
 	psu_fault("sent-ready", p->w);
-	wire_deadline(p->w, psu.step_ms);
-	if (!e)
-		e = await_commit(p, err);
-	psu_fault("got-commit", p->w);
-	if (hop_turn(&g->head.hop, H_PREPARED, e ? H_ABORTED : H_STARTED) != H_STARTED)
-		return e ? e : err_set(err, -ECANCELED, "the sender has given this hop up");
-	atomic_fetch_add(&psu.unconfirmed, 1);
-	start(p, g, f);
+	if (e) {
+		hop_turn(&g->head.hop, H_PREPARED, H_ABORTED);
+		return e;
+	}
+	s->finish = &n;
+	slot_command(s, CMD_FINISH);
+	slot_await(&n.over);
+	if (!n.started)
+		return n.result;
 	g->slot = NULL;
-	/* First the confirmation: the thread may end the process at once.  If it
-	 * gets lost the sender asks. */
-	psu_fault("send-running", p->w);
-	e = wire_send(p->w, F_RUNNING, NULL, 0, err);
-	psu_fault("sent-running", p->w);
-	psu_info("read %llu bytes of stack from %s", (unsigned long long)g->head.stack_len,
-		 p->w->peer);
-	slot_command(s, CMD_RESUME);
-	if (!e)
+	if (!n.result)
 		return await_seen(p, &g->head.hop, err);
 	await_seen(p, &g->head.hop, &(struct err){0});
-	return e;
+	return n.result;
 }
 
 int arrive(struct peer *p, const struct wire_head *head, struct err *err)

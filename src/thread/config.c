@@ -172,7 +172,7 @@ static void read_fault(void)
 
 void psu_config(void)
 {
-	const char *v = getenv("PSU_LAYOUT");
+	const char *v;
 
 	psu.port = 8080;
 	read_info_file();

@@ -20,7 +20,7 @@
 #define PUSHED 64 /* bytes of arguments on the stack: eight */
 
 struct candidate {
-	uint64_t at, sp;
+	uint64_t at, sp, ip;
 	bool alive;
 };
 
@@ -28,7 +28,6 @@ struct search {
 	struct candidate c[PSU_JMPBUFS];
 	int n;
 	uint64_t stack_lo, stack_hi, guard;
-	const struct module_table *modules;
 };
 
 static bool in_module(const struct module_table *t, uint64_t ip)
@@ -46,11 +45,12 @@ static void look_at(struct search *k, const uint64_t *env)
 	uint64_t sp = hop_demangle(env[HOP_JB_RSP], k->guard);
 	uint64_t bp = hop_demangle(env[HOP_JB_RBP], k->guard);
 
-	if (k->n == PSU_JMPBUFS || !in_module(k->modules, hop_demangle(env[HOP_JB_RIP], k->guard)))
+	if (k->n == PSU_JMPBUFS)
 		return;
 	k->c[k->n++] = (struct candidate){
 		.at = (uintptr_t)env,
 		.sp = sp,
+		.ip = hop_demangle(env[HOP_JB_RIP], k->guard),
 		.alive = bp - k->stack_lo <= k->stack_hi - k->stack_lo,
 	};
 }
@@ -79,16 +79,31 @@ static _Unwind_Reason_Code frame(struct _Unwind_Context *c, void *arg)
 	return _URC_NO_REASON;
 }
 
-int jmpbuf_find(const struct slot *s, const struct hop_regs *regs, const struct module_table *t,
-		uint64_t *ret)
+/* Drops what points into no module. */
+static void check_code(struct search *k)
 {
-	struct search k = {.stack_lo = regs->rsp,
-			   .stack_hi = s->st.base_sp,
-			   .guard = hop_pointer_guard(),
-			   .modules = t};
+	struct err err = ERR_INIT;
+	__cleanup_free struct module_table *t = io_alloc(1, sizeof(*t), &err);
+	int i, n = 0;
+
+	if (!t || modules_current(t, &err))
+		return;
+	for (i = 0; i < k->n; i++)
+		if (in_module(t, k->c[i].ip))
+			k->c[n++] = k->c[i];
+	k->n = n;
+}
+
+int jmpbuf_find(const struct slot *s, const struct hop_regs *regs, uint64_t *ret)
+{
+	struct search k;
 	struct tls_head range[64];
 	int i, n;
 
+	k.n = 0;
+	k.stack_lo = regs->rsp;
+	k.stack_hi = s->st.base_sp;
+	k.guard = hop_pointer_guard();
 	if (!psu.jmpbuf_known)
 		return 0;
 	search(&k, regs->rsp, s->st.base_sp);
@@ -98,6 +113,7 @@ int jmpbuf_find(const struct slot *s, const struct hop_regs *regs, const struct 
 		search(&k, range[i].addr, range[i].addr + range[i].len);
 	if (!k.n)
 		return 0;
+	check_code(&k);
 	_Unwind_Backtrace(frame, &k);
 	for (i = n = 0; i < k.n; i++)
 		if (k.c[i].alive)

@@ -14,7 +14,7 @@
 #include <sys/auxv.h>
 
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct module_table table;
+static struct module_table *known; /* not in the program's data: guards.c */
 
 static void note_build_id(struct module *m, const char *p, size_t len, size_t align)
 {
@@ -136,21 +136,27 @@ int modules_current(struct module_table *ret, struct err *err)
 	int result = 0;
 
 	pthread_mutex_lock(&table_lock);
-	if (!table.n || table.generation != modules_generation()) {
-		bool first = !table.n;
+	if (!known)
+		known = io_alloc(1, sizeof(*known), err);
+	if (!known) {
+		pthread_mutex_unlock(&table_lock);
+		return err->error;
+	}
+	if (!known->n || known->generation != modules_generation()) {
+		bool first = !known->n;
 		uint32_t i;
 
 		result = modules_read(ret, err);
 		/* Only the first look, from main, sees static TLS for sure. */
 		for (i = 0; !result && !first && i < ret->n; i++) {
-			const struct module *old = find(&table, ret->m[i].name);
+			const struct module *old = find(known, ret->m[i].name);
 
 			ret->m[i].tls_offset = old ? old->tls_offset : 0;
 		}
 		if (!result)
-			table = *ret;
+			*known = *ret;
 	} else {
-		*ret = table;
+		*ret = *known;
 	}
 	pthread_mutex_unlock(&table_lock);
 	return result;
@@ -227,8 +233,8 @@ bool modules_is_static(void)
 	uint32_t i;
 
 	pthread_mutex_lock(&table_lock);
-	for (i = 1; i < table.n; i++)
-		if (!strncmp(table.m[i].name, "libc.so", 7))
+	for (i = 1; i < known->n; i++)
+		if (!strncmp(known->m[i].name, "libc.so", 7))
 			is_static = false;
 	pthread_mutex_unlock(&table_lock);
 	return is_static;
@@ -277,7 +283,7 @@ void modules_exe_tls(int64_t *ret_offset, uint64_t *ret_len, uint64_t *ret_init_
 
 	dl_iterate_phdr(exe_data, &e);
 	pthread_mutex_lock(&table_lock);
-	*ret_offset = table.n ? table.m[0].tls_offset : 0;
+	*ret_offset = known->n ? known->m[0].tls_offset : 0;
 	pthread_mutex_unlock(&table_lock);
 	*ret_len = e.tls_size;
 	*ret_init_len = e.tls_init;

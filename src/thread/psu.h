@@ -100,7 +100,7 @@ enum slot_state {
 	SLOT_ENDED,    /* user function returned: native thread is ending */
 	SLOT_REAPED,   /* somebody waits for the native thread's end */
 };
-enum slot_cmd { CMD_NONE = 0, CMD_RUN, CMD_RESUME, CMD_EXIT };
+enum slot_cmd { CMD_NONE = 0, CMD_RUN, CMD_FINISH, CMD_EXIT };
 
 struct stay;
 
@@ -119,7 +119,8 @@ struct slot {
 	/* for CMD_RUN */
 	void *(*func)(void *);
 	void *arg;
-	/* for CMD_RESUME */
+	/* for CMD_FINISH, and what it leads to */
+	void *finish;
 	struct hop_regs regs;
 	uint64_t canary;
 	uint64_t sigmask;
@@ -307,6 +308,9 @@ int slot_take(uintptr_t addr, struct slot **ret, struct err *err) __must_check;
 /* Gives a taken slot back unused. */
 void slot_untake(struct slot *s);
 void slot_command(struct slot *s, enum slot_cmd cmd);
+/* One thread tells another, once, that *word is 1 instead of 0. */
+void slot_post(_Atomic int *word);
+void slot_await(_Atomic int *word);
 /* Ends a parked slot's native thread, or waits for an ended one; unmaps. */
 void slot_release(struct slot *s);
 /* Releases slots whose thread ended, and parked ones beyond what is worth keeping. */
@@ -345,6 +349,9 @@ struct peer {
 	char place[WIRE_NAME]; /* where the peer can be reached */
 };
 int arrive(struct peer *p, const struct wire_head *head, struct err *err) __must_check;
+int arrive_setup(struct err *err) __must_check;
+/* On the slot's native thread; true if it shall go on as the arrived thread. */
+bool arrive_finish(void *finish);
 int answer_query(struct peer *p, const struct wire_head *head, struct err *err) __must_check;
 int take_notice(struct peer *p, const struct wire_head *head, struct err *err) __must_check;
 
@@ -366,8 +373,7 @@ uint64_t psu_sum(uint64_t seed, const void *p, size_t len);
 /* jmpbuf.c */
 #define PSU_JMPBUFS 256
 /* The addresses of the live jmp_bufs in what would travel; at most PSU_JMPBUFS. */
-int jmpbuf_find(const struct slot *s, const struct hop_regs *regs, const struct module_table *t,
-		uint64_t *ret);
+int jmpbuf_find(const struct slot *s, const struct hop_regs *regs, uint64_t *ret);
 void jmpbuf_fix(const struct fixup *f, const uint64_t *list, int n);
 
 /* carry.c */

@@ -114,13 +114,13 @@ static int secure(struct link *l, struct err *err)
 static int link_open(const struct wire_addr *a, int64_t deadline, struct link **ret,
 		     struct err *err)
 {
-	__cleanup_free struct module_table *ours = calloc(2, sizeof(*ours));
-	struct link *l = calloc(1, sizeof(*l));
+	__cleanup_free struct module_table *ours = io_alloc(2, sizeof(*ours), err);
+	struct link *l = io_alloc(1, sizeof(*l), err);
 	int fd, e;
 
 	if (!l || !ours) {
 		free(l);
-		return err_set(err, -ENOMEM, "out of memory");
+		return err->error;
 	}
 	l->addr = *a;
 	l->is_fresh = true;
@@ -235,7 +235,6 @@ struct parcel {
 	struct tls_head tls[4];
 	struct psu_fd fds[PSU_FDS];
 	uint64_t jmpbufs[PSU_JMPBUFS];
-	struct module_table modules;
 	struct iovec iov[16];
 	int n;
 };
@@ -254,6 +253,16 @@ static void forget_waiter(struct travel *t, const struct psu_id *instance)
 			t->waiters[i--] = t->waiters[--t->nwaiters];
 }
 
+/* Unlike any other of any process; the low bytes differ from hop to hop. */
+static void new_hop_id(struct psu_id *id)
+{
+	static _Atomic uint64_t count;
+	uint64_t n = atomic_fetch_add(&count, 1);
+
+	*id = psu.instance;
+	memcpy(id->b, &n, sizeof(n));
+}
+
 static int pack(struct parcel *p, const struct slot *s, const struct hop_regs *regs,
 		struct err *err)
 {
@@ -264,7 +273,7 @@ static int pack(struct parcel *p, const struct slot *s, const struct hop_regs *r
 	p->travel = *t;
 	p->travel.hops++;
 	p->travel.result = 0;
-	psu_random(&h->hop, sizeof(h->hop));
+	new_hop_id(&h->hop);
 	h->thread = t->thread;
 	h->slot_addr = s->addr;
 	h->base_sp = s->st.base_sp;
@@ -295,9 +304,7 @@ static int pack(struct parcel *p, const struct slot *s, const struct hop_regs *r
 		return n;
 	h->nfds = (uint32_t)n;
 	put(p, p->fds, (size_t)n * sizeof(p->fds[0]));
-	if (modules_current(&p->modules, err))
-		return err->error;
-	n = jmpbuf_find(s, regs, &p->modules, p->jmpbufs);
+	n = jmpbuf_find(s, regs, p->jmpbufs);
 	h->njmpbufs = (uint32_t)n;
 	put(p, p->jmpbufs, (size_t)n * sizeof(p->jmpbufs[0]));
 	return 0;
@@ -447,7 +454,7 @@ static enum verdict leave(struct slot *s, const char *host, const struct hop_reg
 		flush_streams();
 		if (psu.trace)
 			trace_frames(s, regs, l->w.peer);
-		if (!l->w.tls) {
+		if (l->w.checked) {
 			p->head.sum = 0;
 			for (i = 1; i < (uint32_t)p->n; i++)
 				p->head.sum =

@@ -28,6 +28,7 @@ static pthread_key_t end_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool once_ok;
 static uint64_t parks;
+static atomic_int state_waiters; /* threads in slot_wait_state() */
 
 static void futex_wait(_Atomic int *word, int value, int64_t deadline)
 {
@@ -47,17 +48,35 @@ static void futex_wake(_Atomic int *word)
 void slot_set_state(struct slot *s, enum slot_state state)
 {
 	atomic_store(&s->state, state);
-	futex_wake(&s->state);
+	if (atomic_load(&state_waiters))
+		futex_wake(&s->state);
 }
 
 bool slot_wait_state(struct slot *s, int not_this, int64_t deadline)
 {
-	while (atomic_load(&s->state) == not_this) {
-		if (wire_now() >= deadline)
-			return false;
+	bool in_time = true;
+
+	if (atomic_load(&s->state) != not_this)
+		return true;
+	atomic_fetch_add(&state_waiters, 1);
+	while (in_time && atomic_load(&s->state) == not_this) {
 		futex_wait(&s->state, not_this, deadline);
+		in_time = wire_now() < deadline;
 	}
-	return true;
+	atomic_fetch_sub(&state_waiters, 1);
+	return in_time || atomic_load(&s->state) != not_this;
+}
+
+void slot_post(_Atomic int *word)
+{
+	atomic_store(word, 1);
+	futex_wake(word);
+}
+
+void slot_await(_Atomic int *word)
+{
+	while (!atomic_load(word))
+		futex_wait(word, 0, 0);
 }
 
 void slot_command(struct slot *s, enum slot_cmd cmd)
@@ -94,13 +113,18 @@ static void native_exit(void *arg)
 
 static void thread_left(struct slot *s)
 {
+	bool news;
+
 	pthread_mutex_lock(&psu.lock);
+	/* Who waits for the thread's return need not be woken for its leaving. */
+	news = !s->stay || !s->stay->wait_return || s->stay->done;
 	if (s->stay && !s->stay->wait_return)
 		s->stay->done = true;
 	s->stay = NULL;
 	s->touched = ++parks;
 	slot_set_state(s, SLOT_PARKED);
-	pthread_cond_broadcast(&psu.changed);
+	if (news)
+		pthread_cond_broadcast(&psu.changed);
 	pthread_mutex_unlock(&psu.lock);
 }
 
@@ -135,6 +159,8 @@ static void slot_loop(struct hop_stacks *st)
 			futex_wait(&s->cmd, CMD_NONE, 0);
 		if (cmd == CMD_EXIT)
 			return;
+		if (cmd == CMD_FINISH && !arrive_finish(s->finish))
+			continue; /* still parked: the connection gives the slot back */
 		how = go_on(s, cmd);
 		pthread_sigmask(SIG_SETMASK, &all, NULL);
 		if (how == HOP_ENDED) {

@@ -137,6 +137,7 @@ int wire_tls_start(struct wire *w, bool is_server, const uint8_t *key, struct er
 	BIO *bio;
 	int n, ret;
 
+	w->checked = false; /* TLS does */
 	pthread_once(&once, make_context);
 	if (!context)
 		return err_set(err, -ENOTSUP, "OpenSSL cannot do TLS 1.3 here");

@@ -28,6 +28,7 @@ struct wire {
 	int fd;
 	void *tls;            /* SSL *, or NULL in clear */
 	int64_t deadline;     /* CLOCK_MONOTONIC, ns */
+	bool checked;         /* in clear over a network: checksums are to be added */
 	char peer[WIRE_NAME]; /* "address:port", for messages */
 	size_t rpos, rlen;
 	char rbuf[2048];

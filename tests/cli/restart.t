@@ -40,6 +40,8 @@ exit_status() { # LINE STATUS
 streams() {
 	become user
 	mkfifo in
+	: >err.pipe
+	chmod 666 err.pipe
 	exec 8<>in
 	(as bash -c "exec 8>&-; echo to-stderr >&2; $echo_script") <in 2>err.pipe 8>&- | cat >out &
 	wait_for 10 has out ready

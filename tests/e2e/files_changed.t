@@ -123,7 +123,7 @@ try restart_twice_keeps_what_was_cut_off grew_twice
 try restart_refuses_a_file_that_shrank refused 'truncate -s 3 log' '(shrank|shorter|smaller|truncated|has only|[0-9]+ bytes)'
 try restart_refuses_a_file_that_vanished refused 'rm log' '(vanished|gone|missing|no such|not there|exist)'
 try restart_refuses_a_file_that_was_replaced refused 'cp log log2; mv log2 log' '(replaced|another|other|not the)'
-try restart_refuses_a_directory_in_place_of_a_file refused 'rm log; mkdir log' '(replaced|another|directory|other|not the)'
+try restart_refuses_a_directory_in_place_of_a_file refused 'rm log; mkdir log' '(replaced|another|directory|other|not the|no regular file)'
 try restart_leaves_a_grown_input_file_alone reader
 try restart_works_without_the_program_and_its_libraries program_gone gone
 try restart_works_with_another_program_of_that_name program_gone other

@@ -12,7 +12,7 @@ refused() { # USER KIND WORDS: what the message must call it
 	says "^godwit: checkpoint: " "$3" '^hint: .{10}'
 	local fd
 	fd=$(sed -n 's/^fd //p' out)
-	[[ -z $fd ]] || says "fd $fd([^0-9]|\$)"
+	[[ -z $fd ]] || says "fd $fd([^0-9]|\$)|memory 0x"
 	[[ ! -s cmd.out ]] || fail "something is on stdout"
 	local left
 	left=$(find . -newer out -type f ! -name 'cmd.*' ! -name out)
@@ -56,13 +56,13 @@ root fanotify fanotify
 user userfaultfd userfaultfd
 root perf_event perf
 user memfd memfd
-user memfd_secret secret
+user memfd_secret (secret)
 user pidfd pidfd
 user netlink netlink
 root packet (packet|socket)
-user message_queue (mqueue|message queue)
+user message_queue godwit-test
 user fd_in_flight (descriptor|in flight|SCM_RIGHTS)
-user unix_connected (unix|socket)
+user unix_listening (unix|socket)
 user foreign_pipe pipe
 user child (child|process [0-9]+)
 user zombie (child|zombie)

@@ -167,7 +167,7 @@ def open_file(r):
 
 
 FILES = [("pipes", ("list", [("dev", "u64"), ("ino", "u64"), ("capacity", "u32"), ("data", "blob"),
-                             ("slots", ("list", "u32", 1 << 20)), ("packets", "bool")], 1 << 20)),
+                            ("slots", ("list", "u32", 1 << 20)), ("packets", "bool")], 1 << 20)),
          ("files", ("list", open_file, 1 << 20)),
          ("fds", ("list", [("fd", "i32"), ("file", "u32"), ("cloexec", "bool")], 1 << 20))]
 

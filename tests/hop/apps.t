@@ -22,7 +22,7 @@ round()
 }
 build "$W/apps" tests/hop/prog/apps.c $DEFAULT_FLAGS
 for a in $ALL_APPS; do round "$a" "$W/apps" strict; done
-PSU_LAYOUT=delta
+PSU_LAYOUT='delta'
 export PSU_LAYOUT
 for a in $ALL_APPS; do round "$a" "$W/apps" delta; done
 unset PSU_LAYOUT

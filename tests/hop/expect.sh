@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034
 # What each app prints, with @ for the host's own name: expect APP client|server.
 # From the table of the course's programs; sourced by the tests.
 nums() { seq "$1" "$2" "$3"; }

@@ -14,7 +14,8 @@ round()
 	d="$W/$1.$2.$3"
 	mkdir "$d"
 	port=$(cat "$W/port.$4")
-	sf= cf=
+	sf=''
+	cf=''
 	[ "$1" = server ] && sf="$2:$3"
 	[ "$1" = client ] && cf="$2:$3"
 	PSU_FAULT=$sf PSU_PORT=$port HOP_FILE="$d/lines" timeout 25 "$W/hard" once 0.0.0.0 1 >"$d/server.out" 2>"$d/server.err" &
@@ -34,25 +35,25 @@ round()
 	touch "$d/lines"
 	echo $(($(wc -l <"$d/lines"))) >"$d/count"
 }
-SERVER='got-hop send-ready sent-ready got-commit send-running sent-running'
-CLIENT='send-hop sent-hop got-ready sent-commit got-running'
+SERVER_STEPS='got-hop send-ready sent-ready got-commit send-running sent-running'
+CLIENT_STEPS='send-hop sent-hop got-ready sent-commit got-running'
 n=0
-running=
+running=''
 for side in server client; do
-	eval steps=\$$(echo $side | tr a-z A-Z)
+	if [ $side = server ]; then steps=$SERVER_STEPS; else steps=$CLIENT_STEPS; fi
 	for step in $steps; do
 		for action in kill cut stall; do
 			n=$((n + 1))
 			free_port >"$W/port.$n"
 			round $side "$step" $action $n 2>/dev/null &
 			running="$running $!"
-			[ $((n % 12)) = 0 ] && { wait $running; running=; }
+			[ $((n % 12)) = 0 ] && { wait $running; running=''; }
 		done
 	done
 done
 wait $running
 for side in server client; do
-	eval steps=\$$(echo $side | tr a-z A-Z)
+	if [ $side = server ]; then steps=$SERVER_STEPS; else steps=$CLIENT_STEPS; fi
 	for step in $steps; do
 		for action in kill cut stall; do
 			d="$W/$side.$step.$action"

@@ -27,7 +27,7 @@ gcc -D_GNU_SOURCE -O2 -pthread -Iinclude -o "$W/hard.so" tests/hop/prog/hard.c -
 SIMPLE='fp stack_list deep big_frames errno tls sigmask longjmp longjmp_global dead_jmpbuf qsort arena globals
 	pthread_exit mutex cleanup locale altstack handler fd'
 for layout in strict delta; do
-	[ $layout = delta ] && { PSU_LAYOUT=delta; export PSU_LAYOUT; }
+	[ $layout = delta ] && { PSU_LAYOUT='delta'; export PSU_LAYOUT; }
 	for c in $SIMPLE; do one "$W/hard" "$c" "$layout" server; done
 	for c in throw_after in_catch in_destructor sorting; do one "$W/cxx" "$c" "$layout" server; done
 	export PSU_WAIT=1
@@ -63,7 +63,8 @@ wait "$LAST" "$bp" "$cp"
 check "A to B to C and home again" test "$(cat "$W/A.out") $(rc A)$(rc B)$(rc C)" = "A: ok 000"
 unset PSU_WAIT
 
-export PSU_LISTEN_PORT="$(free_port)"
+PSU_LISTEN_PORT=$(free_port)
+export PSU_LISTEN_PORT
 timeout 20 "$W/hard" self 127.0.0.1 0 >"$W/self.out" 2>"$W/self.err"
 check "a hop to the same process is a no-op, and known as such" test "$(cat "$W/self.out")" = 'client: ok'
 unset PSU_LISTEN_PORT

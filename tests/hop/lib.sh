@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2086
 # Sourced by the thread hop's tests: TAP, building, running two "hosts".
 # Every program runs under timeout; every port is asked from the kernel.
 cd "$(dirname "$0")/../.." || exit 1

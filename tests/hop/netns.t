@@ -113,7 +113,7 @@ start spy "$ON" beta perl -e '
 	$| = 1; print STDERR "up\n"; alarm 4; while (1) { recv(S, $b, 65536, 0); $all .= $b }'
 spy=$LAST
 i=0
-while [ $i -lt 50 ] && ! grep -q up "$W/spy.err"; do sleep 0.1; i=$((i + 1)); done
+while [ $i -lt 50 ] && ! grep -qs up "$W/spy.err"; do sleep 0.1; i=$((i + 1)); done
 export PSU_KEY="$W/key"
 pair "$ON" beta "$H" tls x 1 -- "$ON" alpha "$H" tls 10.213.7.2 0
 wait "$spy"

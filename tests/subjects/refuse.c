@@ -99,14 +99,13 @@ static int packet(void)
 	return socket(AF_PACKET, SOCK_RAW, 0);
 }
 
+static char queue[40];
+
 static int message_queue(void)
 {
-	char name[40];
 
-	snprintf(name, sizeof(name), "/godwit-test-%d", getpid());
-	int fd = mq_open(name, O_CREAT | O_RDWR, 0600, NULL);
-	mq_unlink(name);
-	return fd;
+	snprintf(queue, sizeof(queue), "/godwit-test-%d", getpid());
+	return mq_open(queue, O_CREAT | O_RDWR, 0600, NULL);
 }
 
 static int fd_in_flight(void)
@@ -130,7 +129,7 @@ static int fd_in_flight(void)
 	return s[1];
 }
 
-static int unix_connected(void)
+static int unix_listening(void)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "socket"};
 	int l = must(socket(AF_UNIX, SOCK_STREAM, 0)), c = must(socket(AF_UNIX, SOCK_STREAM, 0));
@@ -140,7 +139,7 @@ static int unix_connected(void)
 	must(bind(l, (void *)&a, sizeof(a)));
 	must(listen(l, 5));
 	must(connect(c, (void *)&a, sizeof(a)));
-	return c;
+	return l;
 }
 
 /* A pipe to another process, not at 0, 1 or 2; that process is no child of ours. */
@@ -301,7 +300,7 @@ static const struct {
 	{"packet", packet},
 	{"message_queue", message_queue},
 	{"fd_in_flight", fd_in_flight},
-	{"unix_connected", unix_connected},
+	{"unix_listening", unix_listening},
 	{"foreign_pipe", foreign_pipe},
 	{"child", child},
 	{"zombie", zombie},
@@ -332,6 +331,8 @@ int main(int argc, char **argv)
 			fflush(stdout);
 		}
 		subject_wait();
+		if (*queue)
+			mq_unlink(queue);
 		check(fd < 0 || fcntl(fd, F_GETFD) >= 0, "the descriptor is gone");
 		return subject_done();
 	}

@@ -12,7 +12,7 @@ for ((i = 1; i <= steps; i++)); do
 		echo "$a $b ${#seen[@]}"
 	fi
 done
-kill -USR1 $$
+kill -USR1 $BASHPID # $$ is what it was, and may be nobody now
 sum=0
 for k in "${!seen[@]}"; do ((sum += k * seen[$k] % 1009)); done
 echo "result $sum ${#seen[@]} $trapped"

@@ -11,7 +11,7 @@ for my $i (1 .. $steps) {
     $w =~ s/([0-9])/chr(ord($1) + 55)/ge;
     $count{$w}++;
     $text .= substr($w, 0, 2) if $i % 7 == 0;
-    if ($i % 5000 == 0) {
+    if ($i % 2000 == 0) {
         my @top = sort { $count{$b} <=> $count{$a} || $a cmp $b } keys %count;
         print "$i $top[0] $count{$top[0]} ", scalar(@top), "\n";
     }

@@ -23,7 +23,10 @@ static void *report(const char *text)
 struct Guard {
 	int *count;
 	explicit Guard(int *c) : count(c) {}
-	~Guard() { ++*count; }
+	~Guard()
+	{
+		++*count;
+	}
 };
 
 __attribute__((noinline)) static void hop_and_throw(int *count)
@@ -161,7 +164,7 @@ int main(int argc, char **argv)
 		const char *name;
 		void *(*func)(void *);
 	} cases[] = {{"throw_after", throw_after}, {"in_catch", in_catch},
-		     {"rethrow", rethrow},	   {"in_destructor", in_destructor},
+		     {"rethrow", rethrow},         {"in_destructor", in_destructor},
 		     {"containers", containers},   {"sorting", sorting}};
 
 	if (argc < 4)

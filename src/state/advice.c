@@ -1,0 +1,222 @@
+/*
+ * What a program has told the kernel about its mappings: madvise(2) and mlock(2).
+ *
+ * /proc/PID/smaps alone shows it (VmFlags).  Stored as ranges with flags of our
+ * own, for those mappings that have any; restored by the same calls.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "base/io.h"
+#include "base/report.h"
+#include "state/state.h"
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+/* Bit i of advice.flags is entry i: numbers of the image, never to be reused. */
+static const struct {
+	char vm[3]; /* as in VmFlags */
+	int madvise;
+	const char *name;
+} kinds[] = {
+	{"dc", MADV_DONTFORK, "MADV_DONTFORK"},
+	{"dd", MADV_DONTDUMP, "MADV_DONTDUMP"},
+	{"wf", MADV_WIPEONFORK, "MADV_WIPEONFORK"},
+	{"sr", MADV_SEQUENTIAL, "MADV_SEQUENTIAL"},
+	{"rr", MADV_RANDOM, "MADV_RANDOM"},
+	{"hg", MADV_HUGEPAGE, "MADV_HUGEPAGE"},
+	{"nh", MADV_NOHUGEPAGE, "MADV_NOHUGEPAGE"},
+	{"mg", MADV_MERGEABLE, "MADV_MERGEABLE"},
+	{"lo", -1, "mlock"},
+	{"lf", -1, "MLOCK_ONFAULT"},
+};
+#define LOCKED (1u << 8)
+#define LOCKED_ONFAULT (1u << 9)
+
+static uint32_t parse_flags(const char *line)
+{
+	uint32_t flags = 0;
+
+	for (; *line; line += strcspn(line, " ")) {
+		line += strspn(line, " ");
+		for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++)
+			if (!strncmp(line, kinds[i].vm, 2))
+				flags |= 1u << i;
+	}
+	return flags;
+}
+
+/* The mapping of the model that holds the address, if of a kind that can be advised. */
+static struct mapping *find(const struct process *p, uint64_t start)
+{
+	for (size_t lo = 0, hi = p->nmappings; lo < hi;) {
+		size_t mid = (lo + hi) / 2;
+		struct mapping *m = &p->mappings[mid];
+
+		if (start < m->start)
+			hi = mid;
+		else if (start >= m->end)
+			lo = mid + 1;
+		else
+			return m->kind < MAPPING_VDSO ? m : NULL;
+	}
+	return NULL;
+}
+
+/* Two flags of mmap(2) show nowhere else either; they belong to the mapping. */
+static void mark(struct process *p, uint64_t start, uint64_t end, const char *flags)
+{
+	struct mapping *m = find(p, start);
+
+	if (!m || m->start != start || m->end != end)
+		return;
+	if (strstr(flags, " nr"))
+		m->flags |= MAPPING_NORESERVE;
+	if (strstr(flags, " gd"))
+		m->flags |= MAPPING_GROWSDOWN;
+}
+
+static int add(struct process *p, size_t *cap, uint64_t start, uint64_t end, uint32_t flags,
+	       struct err *err)
+{
+	struct advice *last = p->nadvice ? &p->advice[p->nadvice - 1] : NULL;
+	void *v;
+
+	if (!flags || !find(p, start))
+		return 0;
+	if (last && last->end == start && last->flags == flags) {
+		last->end = end;
+		return 0;
+	}
+	v = io_grow(p->advice, cap, p->nadvice + 1, sizeof(*p->advice), err);
+	if (!v)
+		return err->error;
+	p->advice = v;
+	p->advice[p->nadvice++] = (struct advice){start, end, flags};
+	return 0;
+}
+
+static int capture(struct capture *c, struct process *p, struct err *err)
+{
+	__cleanup_buf struct buf b = {0};
+	unsigned long start = 0, end = 0;
+	size_t cap = 0;
+	int ret = io_read_file(c->remote->procfd, "smaps", &b);
+
+	if (ret == -ENOENT)
+		return 0; /* a kernel without CONFIG_PROC_PAGE_MONITOR */
+	if (ret)
+		return err_sys(err, ret, "cannot read /proc/%d/smaps", c->remote->pid);
+	for (char *line = b.p, *next; line && *line && !ret; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		if (!strncmp(line, "VmFlags:", 8)) {
+			mark(p, start, end, line + 8);
+			ret = add(p, &cap, start, end, parse_flags(line + 8), err);
+		} else if (*line < 'A' || *line > 'Z') {
+			sscanf(line, "%lx-%lx", &start, &end);
+		}
+	}
+	return ret;
+}
+
+static void codec(struct codec *c, struct process *p)
+{
+	codec_array(c, &p->advice, &p->nadvice, sizeof(*p->advice), 20, 1u << 22);
+	for (size_t i = 0; i < p->nadvice; i++) {
+		codec_u64(c, &p->advice[i].start);
+		codec_u64(c, &p->advice[i].end);
+		codec_u32(c, &p->advice[i].flags);
+	}
+}
+
+static int validate(const struct process *p, struct err *err)
+{
+	uint64_t last = 0;
+
+	for (size_t i = 0; i < p->nadvice; i++) {
+		const struct advice *a = &p->advice[i];
+
+		if (a->start < last || a->end <= a->start || a->start % PAGE_SIZE_4K ||
+		    a->end % PAGE_SIZE_4K || a->flags >= 1u << ARRAY_SIZE(kinds) ||
+		    !find(p, a->start))
+			return err_image(err, "the note on advice is malformed at entry %zu", i);
+		last = a->end;
+	}
+	return 0;
+}
+
+static int restore(struct restore *r, const struct process *p, struct err *err)
+{
+	(void)err;
+	for (size_t i = 0; i < p->nadvice; i++) {
+		const struct advice *a = &p->advice[i];
+
+		for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++) {
+			struct call *c;
+
+			if (!(a->flags & 1u << k) || 1u << k == LOCKED_ONFAULT)
+				continue;
+			if (1u << k == LOCKED)
+				c = program_call(r->prog, kinds[k].name, SYS_mlock2, a->start,
+						 a->end - a->start, !!(a->flags & LOCKED_ONFAULT),
+						 0, 0, 0);
+			else
+				c = program_call(r->prog, kinds[k].name, SYS_madvise, a->start,
+						 a->end - a->start, (uint64_t)kinds[k].madvise, 0,
+						 0, 0);
+			/* Another kernel may know less, RLIMIT_MEMLOCK be lower: advice only. */
+			c->expect = EXPECT_ANY;
+		}
+	}
+	return 0;
+}
+
+static void show(const struct process *p, struct report *rep)
+{
+	if (!p->nadvice)
+		return;
+	report_list(rep, "advice", "Advice on memory");
+	for (size_t i = 0; i < p->nadvice; i++) {
+		const struct advice *a = &p->advice[i];
+		char text[200] = "";
+
+		for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++)
+			if (a->flags & 1u << k) {
+				strcat(text, *text ? " " : "");
+				strcat(text, kinds[k].name);
+			}
+		report_item(rep);
+		report_hex(rep, "start", NULL, a->start);
+		report_hex(rep, "end", NULL, a->end);
+		report_str(rep, "advice", NULL, "%s", text);
+		report_line(rep, "%012llx-%012llx %s", (unsigned long long)a->start,
+			    (unsigned long long)a->end, text);
+		report_end(rep);
+	}
+	report_end(rep);
+}
+
+static void done(struct process *p)
+{
+	free(p->advice);
+}
+
+const struct state_ops state_advice = {
+	.name = "advice on memory",
+	.note = NOTE_ADVICE,
+	.optional = true,
+	.capture = capture,
+	.codec = codec,
+	.validate = validate,
+	.restore = restore,
+	.show = show,
+	.done = done,
+};
