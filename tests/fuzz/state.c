@@ -16,6 +16,8 @@ static void same_again(struct image *img, struct process *p)
 		struct image_note n;
 		struct buf b = {0};
 
+		if (!state_kinds[i]->note)
+			continue; /* stored with another kind */
 		ALWAYS(image_note_find(img, "GODWIT", state_kinds[i]->note, &n) == 1);
 		c = codec_writer(&b);
 		state_kinds[i]->codec(&c, p);
