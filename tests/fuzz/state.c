@@ -16,9 +16,10 @@ static void same_again(struct image *img, struct process *p)
 		struct image_note n;
 		struct buf b = {0};
 
-		if (!state_kinds[i]->note)
-			continue; /* stored with another kind */
-		ALWAYS(image_note_find(img, "GODWIT", state_kinds[i]->note, &n) == 1);
+		if (!image_note_find(img, "GODWIT", state_kinds[i]->note, &n)) {
+			ALWAYS(state_kinds[i]->optional);
+			continue;
+		}
 		c = codec_writer(&b);
 		state_kinds[i]->codec(&c, p);
 		ALWAYS(!c.bad && b.len == n.len && (!b.len || !memcmp(b.p, n.desc, b.len)));

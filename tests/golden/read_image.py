@@ -171,10 +171,17 @@ FILES = [("pipes", ("list", [("dev", "u64"), ("ino", "u64"), ("capacity", "u32")
          ("files", ("list", open_file, 1 << 20)),
          ("fds", ("list", [("fd", "i32"), ("file", "u32"), ("cloexec", "bool")], 1 << 20))]
 
+CPUS = [("policy", "u32"), ("flags", "u32"), ("nice", "i32"), ("priority", "u32"), ("cpus", "blob")]
+
+SCHEDULING = [("timerslack", "u64"), ("subreaper", "u32"), ("thp_disable", "u32"),
+              ("threads", ("list", CPUS, 1 << 22))]
+
+ADVICE = ("list", [("start", "u64"), ("end", "u64"), ("flags", "u32")], 1 << 22)
+
 NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPINGS), 4: ("RUNS", RUNS),
          5: ("THREAD", THREAD), 6: ("SIGNALS", SIGNALS), 7: ("TIMERS", TIMERS), 8: ("FILES", FILES),
-         9: ("SURROUNDINGS", SURROUNDINGS)}
-ONE_EACH = [n for n in NOTES if n != 5]
+         9: ("SURROUNDINGS", SURROUNDINGS), 10: ("SCHEDULING", SCHEDULING), 11: ("ADVICE", ADVICE)}
+ONE_EACH = [n for n in NOTES if n not in (5, 10, 11)]
 
 
 # --- sections 1 to 7: the file ---
@@ -267,6 +274,8 @@ class Image:
 # --- the process ---
 
 class Process:
+    scheduling, advice = {}, []
+
     def __init__(self, image):
         self.image = image
         self.threads, self.xstate = [], []
@@ -282,7 +291,7 @@ class Process:
             if name == "THREAD":
                 self.threads.append(value)
                 self.xstate.append(b"")
-            elif not hasattr(self, name.lower()):
+            elif name.lower() not in vars(self):
                 setattr(self, name.lower(), value)
         for n in ONE_EACH:
             need(hasattr(self, NOTES[n][0].lower()), "the note %s is missing" % NOTES[n][0])
@@ -336,7 +345,7 @@ def describe(p):
     img = p.image
     print("file: %d bytes, data %d, notes %d, headers %d" %
           (img.file_size, img.data_size, img.notes_size, img.phdr_count))
-    for name in ("system", "process", "surroundings", "timers", "signals"):
+    for name in ("system", "process", "surroundings", "scheduling", "timers", "signals"):
         for key, value in getattr(p, name).items():
             print("%s.%s: %s" % (name, key, show(value)))
     for key, value in p.mappings.items():
@@ -352,6 +361,8 @@ def describe(p):
         print("run: %#x+%#x mapping=%d flags=%d xxh3=%016x" %
               (r["start"], r["len"], r["mapping"], r["flags"],
                img.xxh3(img.b[r["place"]:r["place"] + r["len"]])))
+    for a in p.advice:
+        print("advice: %s" % show(a))
     for key in ("pipes", "files", "fds"):
         for i, f in enumerate(p.files[key]):
             print("%s %d: %s" % (key, i, show(f)))
