@@ -298,11 +298,11 @@ find_target() {
 	done
 }
 
-# ring: kill -12 and wait for the new image (name in $IMAGE, default myckpt).
+# ring: kill -12 (or $SIGNAL) and wait for the new image (name in $IMAGE, default myckpt).
 ring() {
 	local image=${IMAGE:-myckpt} old
 	old=$(stat -c %i "$image" 2>/dev/null)
-	kill -12 "$PID"
+	kill -"${SIGNAL:-12}" "$PID"
 	wait_alive "$PID" 30 _is_new_image_or_error "$image" "$old"
 	_is_new_image "$image" "$old" || fail "the doorbell was refused"
 }

@@ -47,9 +47,13 @@ goes_on() { # USER CMD...
 	uncut "$@"
 	launch "$@"
 	middle
-	local i
-	for i in 1 2 3; do expect 0 "$GODWIT" checkpoint "$PID"; done
-	has out '^result' && fail "it was done before the last checkpoint"
+	local n=0
+	until has out '^result' || ((n == 3)); do
+		run "$GODWIT" checkpoint "$PID"
+		[[ $RC == 0 ]] || has out '^result' || fail "checkpoint: $RC"
+		n=$((n + 1))
+	done
+	((n > 1)) || fail "it was done before the second checkpoint: the work is too small"
 	same_result
 }
 
@@ -57,7 +61,7 @@ by_preload() { # USER CMD...
 	become "$1"
 	shift
 	uncut "$@"
-	launch env LD_PRELOAD="$LIBCKPT" "$@"
+	launch env GODWIT_SIGNAL="${SIGNAL:-12}" LD_PRELOAD="$LIBCKPT" "$@"
 	middle
 	ring
 	finish_off

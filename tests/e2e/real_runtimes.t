@@ -5,12 +5,13 @@
 jvm() { # DOOR USER
 	need java javac
 	javac -d . "$WORK/Work.java" || skip "javac does not work here"
-	"$1" "$2" java -Xmx256m -cp "$W" Work 6000
+	# The JVM takes SIGUSR2 for itself: the doorbell needs another one.
+	SIGNAL=40 "$1" "$2" java -Xmx256m -cp "$W" Work "$3"
 }
 
 node() { # DOOR USER
 	need node
-	"$1" "$2" "$(command -v node)" "$WORK/work.js" 3000
+	"$1" "$2" "$(command -v node)" "$WORK/work.js" "$3"
 }
 
 golang() { # DOOR USER IDLE-GOROUTINES
@@ -31,12 +32,10 @@ compiled() { # DOOR USER FLAGS...
 xz_threads() { # DOOR USER
 	need xz
 	become "$2"
-	head -c 40000000 /dev/zero | openssl enc -aes-128-ctr -K 00 -iv 00 2>/dev/null >input ||
-		head -c 40000000 "$(command -v gdb || echo /bin/bash)" >input
-	cat /usr/bin/* 2>/dev/null | head -c 12000000 >>input
-	xz -T2 --block-size=4000000 -1 -c input >want
-	launch xz -T2 --block-size=4000000 -1 -c input
-	_some() { (($(stat -c %s out) > 5000000)); }
+	cat /usr/bin/[a-m]* 2>/dev/null | head -c 24000000 >input
+	xz -T2 --block-size=1000000 -1 -c input >want
+	launch xz -T2 --block-size=1000000 -1 -c input
+	_some() { (($(stat -c %s out) > 1000000)); }
 	wait_alive "$PID" 60 _some
 	if [[ $1 == goes_on ]]; then
 		expect 0 "$GODWIT" checkpoint "$PID"
@@ -50,8 +49,9 @@ xz_threads() { # DOOR USER
 }
 
 for door in by_attach by_preload goes_on; do
-	LIMIT=120 try "jvm_with_a_dozen_threads_${door}" jvm $door user
-	LIMIT=120 try "node_${door}" node $door user
+	[[ $door == goes_on ]] && n=4 || n=1
+	LIMIT=120 try "jvm_with_a_dozen_threads_${door}" jvm $door user $((n * 5000))
+	LIMIT=120 try "node_${door}" node $door user $((n * 2500))
 	try "a_c_program_${door}" compiled $door user
 done
 for door in by_attach goes_on; do
@@ -63,6 +63,6 @@ for door in by_attach goes_on; do
 done
 try non_pie_by_attach compiled by_attach user -no-pie -fno-pie
 try non_pie_by_preload compiled by_preload user -no-pie -fno-pie
-try jvm_by_attach_as_root jvm by_attach root
+try jvm_by_attach_as_root jvm by_attach root 5000
 try static_go_by_attach_as_root golang by_attach root 100
 finish
