@@ -205,14 +205,17 @@ static int capture_layout(struct capture *c, struct process *p, struct err *err)
 
 static int capture(struct capture *c, struct process *p, struct err *err)
 {
+	int ret;
+
 	for (size_t i = 0; i < c->maps->n; i++) {
-		int ret;
 
 		if (!strcmp(c->maps->v[i].name, "[vsyscall]"))
 			continue;
 		if ((ret = add_mapping(c, p, &c->maps->v[i], err)))
 			return ret;
 	}
+	if ((ret = memory_refuse_foreign(c, p, err)))
+		return ret;
 	return capture_layout(c, p, err);
 }
 

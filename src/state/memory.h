@@ -16,6 +16,9 @@ uint64_t memory_dirty_bytes(const struct process *p);
 /* Bytes of free address space that the restart needs for temporary mappings. */
 uint64_t memory_hole_needed(const struct process *p);
 
+/* Refuses shared anonymous memory that another process has too. */
+int memory_refuse_foreign(struct capture *c, const struct process *p, struct err *err) __must_check;
+
 int memory_check(struct restore *r, const struct process *p, struct err *err) __must_check;
 int memory_restore(struct restore *r, const struct process *p, struct err *err) __must_check;
 void memory_show(const struct process *p, struct report *rep);
