@@ -289,15 +289,6 @@ _is_new_image() {
 	[[ -f $1 ]] && [[ $(stat -c %i "$1" 2>/dev/null) != "$2" ]]
 }
 
-# A program that keeps its ids may have godwit as its parent: sets TARGET to the
-# program itself.
-find_target() {
-	TARGET=$PID
-	while [[ $(readlink "/proc/$TARGET/exe") == @("$GODWIT"|"$MYRESTART"|*/ckpt-engine) ]]; do
-		read -r TARGET _ <"/proc/$TARGET/task/$TARGET/children" || fail "no program under $PID"
-	done
-}
-
 # ring: kill -12 (or $SIGNAL) and wait for the new image (name in $IMAGE, default myckpt).
 ring() {
 	local image=${IMAGE:-myckpt} old

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -103,6 +104,20 @@ void remote_finish(struct remote *r)
 		remote_unmap_scratch(r);
 }
 
+static bool has_stopped_soon(pid_t tid, int *status)
+{
+	struct timespec step = {.tv_nsec = 1000 * 1000};
+
+	for (int i = 0; i < 200; i++) {
+		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
+
+		if (got)
+			return got == tid;
+		nanosleep(&step, NULL);
+	}
+	return false;
+}
+
 void remote_release(struct remote *r)
 {
 	remote_finish(r);
@@ -112,8 +127,9 @@ void remote_release(struct remote *r)
 
 		remote_give_back(t);
 		/* A thread that we have asked to stop must have stopped before it
-		 * can be let go. */
-		if (!t->stopped && waitpid(t->tid, &status, __WALL) != t->tid)
+		 * can be let go.  One in an uninterruptible wait (a device, vfork)
+		 * may never stop: our own end lets it go. */
+		if (!t->stopped && !has_stopped_soon(t->tid, &status))
 			continue;
 		ptrace(PTRACE_DETACH, t->tid, 0, 0);
 	}

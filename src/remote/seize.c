@@ -104,6 +104,25 @@ static int explain_denied(struct remote *r, int error, struct err *err)
 		     "security module forbids ptrace; see: godwit doctor");
 }
 
+/*
+ * A thread may end while we look.  QUIRK: PTRACE_SEIZE of one that has ended and is
+ * not reaped yet gives EPERM (kernel/ptrace.c, ptrace_attach: exit_state).
+ * Test: forty_checkpoints_of_threads_churn.
+ */
+static bool is_ending(const struct remote *r, pid_t tid, int error)
+{
+	__cleanup_buf struct buf b = {0};
+	struct err ignored = ERR_INIT;
+	struct proc_stat st;
+	char name[40];
+
+	if (error != -EPERM)
+		return error == -ESRCH;
+	snprintf(name, sizeof(name), "task/%d/stat", tid);
+	return io_read_file(r->procfd, name, &b) || proc_parse_stat(b.p, &st, &ignored) ||
+	       st.state == 'Z' || st.state == 'X';
+}
+
 /* Seizes threads that are not ours yet; *ret_new counts them. */
 static int seize_pass(struct remote *r, size_t *ret_new, struct err *err)
 {
@@ -127,10 +146,11 @@ static int seize_pass(struct remote *r, size_t *ret_new, struct err *err)
 			break;
 		r->threads = v;
 		if (ptrace(PTRACE_SEIZE, tid, 0, 0)) {
-			/* A thread may end while we look; the leader must be there. */
-			if (errno == ESRCH && tid != r->pid)
+			int error = -errno;
+
+			if (tid != r->pid && is_ending(r, tid, error))
 				continue;
-			explain_denied(r, -errno, err);
+			explain_denied(r, error, err);
 			break;
 		}
 		r->threads[r->n++] = (struct tracee){.tid = tid, .ns_tid = tid};
@@ -183,8 +203,9 @@ static int wait_stop(struct tracee *t, struct err *err)
 				"thread %d does not stop: it is in an uninterruptible wait",
 				t->tid);
 			return err_hint(err,
-					"it waits for a device or a dead network file system; see "
-					"/proc/%d/stack, and try again later",
+					"it waits for a device, a dead network file system, or a "
+					"child made by vfork(); see /proc/%d/stack, and try again "
+					"later",
 					t->tid);
 		}
 		if (ret == -ECHILD || (!ret && (WIFEXITED(status) || WIFSIGNALED(status))))

@@ -26,8 +26,7 @@ ten_attached() { # USER SUBJECT
 	launch "$SUBJECTS/$2" "$CTL"
 	wait_ready
 	for i in {1..10}; do
-		find_target
-		expect 0 "$GODWIT" checkpoint "$TARGET" --kill
+		expect 0 "$GODWIT" checkpoint "$PID" --kill
 		wait "$PID"
 		sizes+=" $(stat -c %s myckpt)"
 		OUT=out$i ERR=err$i launch "$GODWIT" restart myckpt

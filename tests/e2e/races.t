@@ -50,8 +50,7 @@ each_restarts() { # SUBJECT TIMES: each image of a changing program restarts
 	launch "$SUBJECTS/$1" "$CTL"
 	wait_ready
 	for ((i = 0; i < $2; i++)); do
-		find_target
-		expect 0 "$GODWIT" checkpoint "$TARGET" --kill
+		expect 0 "$GODWIT" checkpoint "$PID" --kill
 		wait "$PID" 2>/dev/null
 		OUT=out$i ERR=err2 launch "$GODWIT" restart myckpt
 		ping

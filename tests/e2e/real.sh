@@ -79,8 +79,7 @@ generations() { # USER CMD...
 	launch "$@"
 	for _ in 1 2 3 4 5; do
 		middle $n
-		find_target
-		expect 0 "$GODWIT" checkpoint "$TARGET" --kill
+		expect 0 "$GODWIT" checkpoint "$PID" --kill
 		wait "$PID" 2>/dev/null
 		wait_for 10 gone "$PID"
 		n=$(($(wc -l <out) + 3))
