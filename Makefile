@@ -142,6 +142,7 @@ res: $(B)/myrestart
 demo: all
 	@./setup.sh build test
 	@B=$(B) scripts/demo.sh
+	@B=$(B) scripts/demo-hop.sh
 
 lint:
 	@./setup.sh build lint

@@ -36,6 +36,9 @@ list() {
 	test readelf binutils images_in_readelf
 	test file file images_in_file
 	test strace strace tests_with_a_second_tracer
+	test clang clang the_thread_hop_under_another_compiler
+	test ip iproute2 the_thread_hop_between_network_namespaces
+	test qemu-system-x86_64 qemu-system-x86 the_thread_hop_between_kernels
 	fuzz clang clang make_fuzz
 	fuzz /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a libclang-rt-14-dev make_fuzz
 	lint clang-format clang-format make_lint
