@@ -58,6 +58,16 @@ static int add_lock(struct fdinfo *f, const char *line, struct err *err)
 	return 0;
 }
 
+/* Saturates: the kernel shows at most KTIME_MAX, but who knows who wrote it. */
+static int64_t to_ns(int64_t s, int64_t ns)
+{
+	int64_t all;
+
+	if (__builtin_mul_overflow(s, NS_PER_S, &all) || __builtin_add_overflow(all, ns, &all))
+		return INT64_MAX;
+	return all;
+}
+
 static void parse_timerfd(struct fdinfo *f, const char *line)
 {
 	int64_t s, ns;
@@ -67,9 +77,9 @@ static void parse_timerfd(struct fdinfo *f, const char *line)
 	sscanf(line, "ticks: %" SCNu64, &f->timerfd_ticks);
 	sscanf(line, "settime flags: %" SCNo32, &f->timerfd_settime);
 	if (sscanf(line, "it_value: (%" SCNd64 ", %" SCNd64 ")", &s, &ns) == 2)
-		f->timerfd_value_ns = s * NS_PER_S + ns;
+		f->timerfd_value_ns = to_ns(s, ns);
 	if (sscanf(line, "it_interval: (%" SCNd64 ", %" SCNd64 ")", &s, &ns) == 2)
-		f->timerfd_interval_ns = s * NS_PER_S + ns;
+		f->timerfd_interval_ns = to_ns(s, ns);
 }
 
 static int parse_line(struct fdinfo *f, const char *line, struct err *err)
