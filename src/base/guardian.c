@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -65,6 +66,7 @@ static void be_guardian(guardian_fn fn, void *arg, int front)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	setsid();
+	prctl(PR_SET_NAME, GUARDIAN_COMM);
 	fault_init();
 	fault_set_front(getppid());
 	m.ret = fn(arg, front, m.bytes, &m.err);

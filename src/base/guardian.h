@@ -12,6 +12,9 @@
 
 #include "base/err.h"
 
+/* Name of every guardian, as comm has it: who finds a program traced by one waits. */
+#define GUARDIAN_COMM "godwit-guardian"
+
 /* Runs in the guardian.  front is a socket that becomes readable when the
  * command has died or been interrupted; result is zeroed room. */
 typedef int (*guardian_fn)(void *arg, int front, void *result, struct err *err);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,10 +49,31 @@ static int read_maps(struct job *j, struct err *err)
 	return proc_parse_maps(text.p, &j->maps, err);
 }
 
+/* Another godwit may be at work on the program, or about to make it: how long
+ * to wait for that, and how long between two looks. */
+#define PATIENCE_NS (10ULL * 1000 * 1000 * 1000)
+#define LOOK_NS (5 * 1000 * 1000)
+
+static void pause_a_little(void)
+{
+	struct timespec t = {.tv_nsec = LOOK_NS};
+
+	nanosleep(&t, NULL);
+}
+
 static int step_stop(struct job *j, struct err *err)
 {
-	j->stopped_ns = now_ns();
-	return remote_seize(&j->remote, j->o->pid, err);
+	uint64_t begun = now_ns();
+	int ret;
+
+	for (;;) {
+		j->stopped_ns = now_ns();
+		ret = remote_seize(&j->remote, j->o->pid, err);
+		if (ret != -EALREADY || j->stopped_ns - begun > PATIENCE_NS || job_is_cancelled(j))
+			return ret;
+		*err = ERR_INIT;
+		pause_a_little();
+	}
 }
 
 static int step_prepare(struct job *j, struct err *err)
@@ -207,28 +229,50 @@ static int work(void *arg, int front, void *result, struct err *err)
 	return ret;
 }
 
-/* The only child of a process that has this name, or 0. */
-static pid_t child_of(pid_t pid, const char *comm)
+static bool has_comm(pid_t pid, const char *comm)
 {
 	__cleanup_buf struct buf b = {0};
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	if (io_read_file(AT_FDCWD, path, &b) || strncmp(b.p, comm, strlen(comm)) ||
-	    b.p[strlen(comm)] != '\n')
-		return 0;
+	return !io_read_file(AT_FDCWD, path, &b) && !strncmp(b.p, comm, strlen(comm)) &&
+	       b.p[strlen(comm)] == '\n';
+}
+
+/* The first child of a process, or 0. */
+static pid_t child_of(pid_t pid)
+{
+	__cleanup_buf struct buf b = {0};
+	char path[64];
+
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
 	return io_read_file(AT_FDCWD, path, &b) ? 0 : (pid_t)atoi(b.p);
 }
 
 /* Who types the id of a restarted job has that of the thin parent: the program
- * is below it. */
+ * is below it.  0 while it is not there yet. */
 static pid_t program_of(pid_t pid)
 {
-	pid_t child = child_of(pid, STATE_PARENT_COMM);
-	pid_t grandchild = child ? child_of(child, STATE_INIT_COMM) : 0;
+	if (has_comm(pid, STATE_PARENT_COMM))
+		pid = child_of(pid);
+	if (pid && has_comm(pid, STATE_INIT_COMM))
+		pid = child_of(pid);
+	if (pid && (has_comm(pid, STATE_RESTART_COMM) || has_comm(pid, STATE_PARENT_COMM) ||
+		    has_comm(pid, STATE_INIT_COMM)))
+		return 0;
+	return pid;
+}
 
-	return grandchild ? grandchild : child ? child : pid;
+static int find_program(pid_t asked, pid_t *ret, struct err *err)
+{
+	uint64_t begun = now_ns();
+
+	while (!(*ret = program_of(asked))) {
+		if (now_ns() - begun > PATIENCE_NS || (kill(asked, 0) && errno == ESRCH))
+			return err_set(err, -ESRCH, "process %d has no program under it", asked);
+		pause_a_little();
+	}
+	return 0;
 }
 
 int checkpoint(const struct checkpoint_options *o, const struct guardian_listener *listener,
@@ -242,6 +286,7 @@ int checkpoint(const struct checkpoint_options *o, const struct guardian_listene
 	}
 	if (o->pid == getpid())
 		return err_set(err, -EINVAL, "process %d is godwit itself", o->pid);
-	copy.pid = program_of(o->pid);
+	if (find_program(o->pid, &copy.pid, err))
+		return err->error;
 	return guardian_run(work, &copy, ret, sizeof(*ret), listener, err);
 }

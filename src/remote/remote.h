@@ -53,7 +53,8 @@ struct remote {
 
 /*
  * Attaches to and stops every thread of process pid.  On failure everything is
- * released.  Errors: -ESRCH gone, -EPERM (exit 4), refusals (exit 3).
+ * released.  Errors: -ESRCH gone, -EPERM (exit 4), refusals (exit 3), -EALREADY
+ * while another godwit is at work on it.
  */
 int remote_seize(struct remote *r, pid_t pid, struct err *err) __must_check;
 

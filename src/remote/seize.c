@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "base/guardian.h"
 #include "base/io.h"
 #include "proc/status.h"
 
@@ -59,6 +60,15 @@ static struct tracee *find(struct remote *r, pid_t tid)
 	return NULL;
 }
 
+static bool is_guardian(pid_t pid)
+{
+	__cleanup_buf struct buf b = {0};
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	return !io_read_file(AT_FDCWD, path, &b) && !strcmp(b.p, GUARDIAN_COMM "\n");
+}
+
 static int explain_denied(struct remote *r, int error, struct err *err)
 {
 	struct proc_status st;
@@ -70,6 +80,9 @@ static int explain_denied(struct remote *r, int error, struct err *err)
 	if (error == -ESRCH)
 		return err_set(err, error, "process %d has ended", r->pid);
 	if (!io_read_file(r->procfd, "status", &b) && !proc_parse_status(b.p, &st, &ignored)) {
+		if (st.tracer && is_guardian(st.tracer))
+			return err_set(err, -EALREADY, "another godwit is at work on process %d",
+				       r->pid);
 		if (st.tracer) {
 			err_refuse(err, "process %d is traced already, by process %d", r->pid,
 				   st.tracer);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "base/guardian.h"
 #include "base/io.h"
 #include "restart/internal.h"
 
@@ -72,6 +73,7 @@ static void be_guardian(struct rebuild *b, pid_t pid, int sock)
 	char go = 1;
 
 	setsid();
+	prctl(PR_SET_NAME, GUARDIAN_COMM);
 	fault_init();
 	if (write(sock, &self, sizeof(self)) != sizeof(self) || read(sock, &go, 1) != 1)
 		_exit(1);

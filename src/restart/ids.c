@@ -77,6 +77,7 @@ static void become_program(struct rebuild *b)
 {
 	struct err err = ERR_INIT;
 
+	prctl(PR_SET_NAME, STATE_RESTART_COMM);
 	b->restore.new_pid = b->proc.pid;
 	for (size_t i = 0; i < b->proc.nthreads; i++)
 		b->tids[i] = b->proc.threads[i].tid;
@@ -358,6 +359,7 @@ int restart_same_ids(struct rebuild *b, int *ret_status, struct err *err)
 	int ret = 0;
 
 	b->same_ids = true;
+	prctl(PR_SET_NAME, STATE_PARENT_COMM);
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	p.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -369,10 +371,8 @@ int restart_same_ids(struct rebuild *b, int *ret_status, struct err *err)
 		become_program(b);
 	if (p.pid < 0)
 		ret = start_namespace(b, &p, err);
-	if (!ret) {
-		prctl(PR_SET_NAME, STATE_PARENT_COMM);
+	if (!ret)
 		ret = watch(&p, ret_status);
-	}
 	io_close_fd(&p.sock);
 	io_close_fd(&p.pidfd);
 	io_close_fd(&p.signals);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -51,6 +52,7 @@ static int become(struct rebuild *b, struct err *err)
 	/* Signals that come from now on wait for the program. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
+	prctl(PR_SET_NAME, STATE_RESTART_COMM);
 	b->restore.new_pid = b->tids[0] = getpid();
 	if ((ret = guard_myself(b, err)))
 		return ret;

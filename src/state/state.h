@@ -90,10 +90,14 @@ int process_load(struct image *img, struct process *p, struct err *err) __must_c
 /* Writes the notes of every kind but threads, whose registers are streamed. */
 int process_store(const struct process *p, struct image_writer *w, struct err *err) __must_check;
 
-/* Names of the processes that stay above a program with its old ids
- * (restart/ids.c): who asks for them means the program. */
-#define STATE_PARENT_COMM "godwit-parent"
-#define STATE_INIT_COMM "godwit-init"
+/*
+ * Names of our own processes, as comm has them.  Who asks for a restarted
+ * program by the id of its thin parent means the program; and one that is
+ * only being restarted is waited for.
+ */
+#define STATE_RESTART_COMM "godwit-restart" /* not the program yet */
+#define STATE_PARENT_COMM "godwit-parent"   /* restart/ids.c */
+#define STATE_INIT_COMM "godwit-init"       /* the same, process 1 of a namespace */
 
 /* Helpers shared by kinds. */
 int state_read_proc(struct capture *c, const char *name, struct buf *b,
