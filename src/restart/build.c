@@ -337,10 +337,8 @@ int rebuild_run(struct rebuild *b, pid_t pid, struct err *err)
 {
 	int ret = build(b, pid, err);
 
-	if (ret) {
-		remote_exit(&b->remote, EXIT_AFTER_COMMIT);
+	if (ret)
 		return ret;
-	}
 	for (size_t i = 0; i < b->proc.nthreads; i++) {
 		struct user_regs_struct regs = b->proc.threads[i].regs;
 
@@ -349,6 +347,11 @@ int rebuild_run(struct rebuild *b, pid_t pid, struct err *err)
 	}
 	remote_release(&b->remote);
 	return 0;
+}
+
+void rebuild_abort(struct rebuild *b)
+{
+	remote_exit(&b->remote, EXIT_AFTER_COMMIT);
 }
 
 /* --- explain --- */

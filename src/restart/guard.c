@@ -90,6 +90,8 @@ static void be_guardian(struct rebuild *b, pid_t pid, int sock)
 	if (wait_exec(pid, &err) || rebuild_run(b, pid, &err)) {
 		if (err.error != -ESRCH)
 			complain(b, &err);
+		/* Only now: who waits for the process finds the message there. */
+		rebuild_abort(b);
 		_exit(EXIT_AFTER_COMMIT);
 	}
 	_exit(0);
