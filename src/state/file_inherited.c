@@ -153,12 +153,10 @@ static int restore_inherited(struct file_restore *fr, const struct open_file *f,
 	int other = -1;
 
 	(void)err;
-	for (size_t i = 0; i < t->nfds; i++) {
+	for (uint32_t i = f->first; i != FILES_NONE; i = t->fds[i].next) {
 		const struct file_descriptor *d = &t->fds[i];
 		int from = d->fd < 3 ? d->fd : f->inherited.like;
 
-		if (d->file != file_index(t, f))
-			continue;
 		from = from < 0 ? -1 : fr->inherited[from];
 		if (from < 0 && other < 0) {
 			/* Out of the way: its lowest free number may be one to come. */

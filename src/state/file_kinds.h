@@ -21,6 +21,8 @@ struct file_scan {
 	struct stat st;
 	uint64_t fs_magic; /* statfs f_type, for regular files and directories */
 	struct fdinfo *info;
+	uint32_t *order; /* the files found so far, as compare() orders them */
+	size_t order_cap;
 	/* Sockets only: */
 	int sock_domain, sock_type, sock_protocol;
 	char detail[160]; /* "established TCP connection to 127.0.0.1:80", or "" */
@@ -94,8 +96,6 @@ int file_lowest_fd(const struct file_table *t, const struct open_file *f);
 void file_notice(const struct file_scan *s, const char *fmt, ...) __printf_like(2, 3);
 /* Reads fdinfo of the target's descriptor. */
 int file_read_info(const struct file_scan *s, int fd, struct fdinfo *ret, struct err *err);
-/* kcmp(KCMP_FILE): 1 the same description, 0 another, -errno cannot tell. */
-int file_same(const struct file_scan *s, int fd, int fd2);
 /* Is the pipe that is open as dup without its other end anywhere?  dup is ours. */
 bool file_pipe_is_hung_up(int dup, uint32_t flags);
 

@@ -32,10 +32,23 @@ uint32_t file_index(const struct file_table *t, const struct open_file *f)
 
 int file_lowest_fd(const struct file_table *t, const struct open_file *f)
 {
-	for (size_t i = 0; i < t->nfds; i++)
-		if (t->fds[i].file == file_index(t, f))
-			return t->fds[i].fd;
-	return -1;
+	return f->first < t->nfds ? t->fds[f->first].fd : -1;
+}
+
+void files_link(struct file_table *t)
+{
+	for (size_t i = 0; i < t->nfiles; i++)
+		t->files[i].first = FILES_NONE;
+	/* From behind, so that each goes before those that are higher. */
+	for (size_t i = t->nfds; i-- > 0;) {
+		struct file_descriptor *d = &t->fds[i];
+
+		d->next = FILES_NONE;
+		if (d->file >= t->nfiles)
+			continue;
+		d->next = t->files[d->file].first;
+		t->files[d->file].first = (uint32_t)i;
+	}
 }
 
 void file_notice(const struct file_scan *s, const char *fmt, ...)
@@ -88,14 +101,6 @@ int file_read_info(const struct file_scan *s, int fd, struct fdinfo *ret, struct
 	if ((e = io_read_file(s->c->remote->procfd, path, &text)))
 		return err_sys(err, e, "cannot read /proc/%d/%s", s->c->remote->pid, path);
 	return proc_parse_fdinfo(text.p, ret, err);
-}
-
-int file_same(const struct file_scan *s, int fd, int fd2)
-{
-	pid_t pid = s->c->remote->pid;
-	long n = syscall(SYS_kcmp, pid, pid, KCMP_FILE, (unsigned long)fd, (unsigned long)fd2);
-
-	return n < 0 ? -errno : n == 0;
 }
 
 bool file_pipe_is_hung_up(int dup, uint32_t flags)
@@ -184,35 +189,69 @@ static int look_at(struct file_scan *s, int fd, struct fdinfo *info, struct err 
 
 /* Without kcmp: what has an offset, a name or a number of its own is the same
  * where all that is seen is the same; of the others we cannot know. */
-static bool same_by_looks(const struct file_scan *s)
+static int compare_looks(const struct open_file *f, const struct file_scan *s)
 {
-	return !strncmp(s->link, "anon_inode:", 11) ? s->info->eventfd_id >= 0 : true;
+	if (f->pos != s->info->pos)
+		return f->pos < s->info->pos ? -1 : 1;
+	return !strncmp(s->link, "anon_inode:", 11) ? -1 : 0;
 }
 
-static bool is_candidate(const struct open_file *f, const struct file_scan *s)
+/* kcmp(2) orders descriptions, so that thousands of them can be told apart by
+ * bisection: the program waits meanwhile. */
+static int compare(const struct open_file *f, const struct file_scan *s)
 {
-	if (f->dev != s->st.st_dev || f->ino != s->st.st_ino ||
-	    f->flags != (s->info->flags & ~(uint32_t)O_CLOEXEC) || f->pos != s->info->pos)
-		return false;
-	return f->kind != FILE_EVENTFD ||
-	       (s->info->has_eventfd && f->eventfd.count == s->info->eventfd_count);
+	uint32_t flags = s->info->flags & ~(uint32_t)O_CLOEXEC;
+	pid_t pid = s->c->remote->pid;
+	long n;
+
+	if (f->ino != s->st.st_ino)
+		return f->ino < s->st.st_ino ? -1 : 1;
+	if (f->dev != s->st.st_dev)
+		return f->dev < s->st.st_dev ? -1 : 1;
+	if (f->flags != flags)
+		return f->flags < flags ? -1 : 1;
+	n = syscall(SYS_kcmp, pid, pid, KCMP_FILE, (unsigned long)file_lowest_fd(s->table, f),
+		    (unsigned long)s->fd);
+	if (n < 0)
+		return compare_looks(f, s);
+	return n == 0 ? 0 : n == 1 ? -1 : 1;
 }
 
-static struct open_file *find_shared(const struct file_scan *s)
+/* The place of s's description in s->order; *ret_same: it is there. */
+static size_t find_shared(const struct file_scan *s, bool *ret_same)
 {
-	struct file_table *t = s->table;
+	const struct file_table *t = s->table;
+	size_t low = 0, high = t->nfiles;
 
-	for (size_t i = 0; i < t->nfiles; i++) {
-		struct open_file *f = &t->files[i];
-		int same;
+	*ret_same = false;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int c = compare(&t->files[s->order[mid]], s);
 
-		if (!is_candidate(f, s))
-			continue;
-		same = file_same(s, file_lowest_fd(t, f), s->fd);
-		if (same == 1 || (same < 0 && same_by_looks(s)))
-			return f;
+		if (c == 0) {
+			*ret_same = true;
+			return mid;
+		}
+		if (c < 0)
+			low = mid + 1;
+		else
+			high = mid;
 	}
-	return NULL;
+	return low;
+}
+
+static int put_in_order(struct file_scan *s, size_t at, uint32_t file, struct err *err)
+{
+	/* The file is counted in nfiles already. */
+	size_t n = s->table->nfiles - 1;
+	uint32_t *v = io_grow(s->order, &s->order_cap, n + 1, sizeof(*v), err);
+
+	if (!v)
+		return err->error;
+	s->order = v;
+	memmove(v + at + 1, v + at, (n - at) * sizeof(*v));
+	v[at] = file;
+	return 0;
 }
 
 /* --- 3, 4: kinds --- */
@@ -231,7 +270,8 @@ static int add_file(struct file_scan *s, struct open_file **ret, struct err *err
 		return err->error;
 	t->files = f;
 	f += t->nfiles++;
-	*f = (struct open_file){.kind = kind,
+	*f = (struct open_file){.first = FILES_NONE,
+				.kind = kind,
 				.flags = s->info->flags & ~(uint32_t)O_CLOEXEC,
 				.pos = s->info->pos,
 				.path = strdup(s->link),
@@ -249,7 +289,9 @@ static int add_fd(struct file_scan *s, int fd, struct err *err)
 	struct file_table *t = s->table;
 	struct file_descriptor *d;
 	struct fdinfo info;
-	struct open_file *f;
+	struct open_file *f = NULL;
+	size_t at;
+	bool same;
 	int e;
 
 	if ((unsigned)fd >= FILES_MAX)
@@ -259,13 +301,21 @@ static int add_fd(struct file_scan *s, int fd, struct err *err)
 				  s->c->remote->pid, fd, FILES_MAX - 1);
 	if ((e = look_at(s, fd, &info, err)))
 		return e;
-	f = find_shared(s);
-	e = f ? 0 : add_file(s, &f, err);
+	at = find_shared(s, &same);
+	if (same)
+		f = &t->files[s->order[at]];
+	else if (!(e = add_file(s, &f, err)))
+		e = put_in_order(s, at, file_index(t, f), err);
 	d = e ? NULL : io_grow(t->fds, &t->fds_cap, t->nfds + 1, sizeof(*d), err);
 	if (d) {
 		t->fds = d;
-		d[t->nfds++] = (struct file_descriptor){
-			.fd = fd, .file = file_index(t, f), .cloexec = info.flags & O_CLOEXEC};
+		d += t->nfds++;
+		*d = (struct file_descriptor){.fd = fd,
+					      .file = file_index(t, f),
+					      .next = FILES_NONE,
+					      .cloexec = info.flags & O_CLOEXEC};
+		if (!same)
+			f->first = (uint32_t)t->nfds - 1;
 	}
 	fdinfo_done(&info);
 	return d ? 0 : err->error;
@@ -318,10 +368,11 @@ static int capture_files(struct capture *c, struct process *p, struct err *err)
 	*s = (struct file_scan){.c = c, .p = p, .table = p->files};
 	if ((e = refuse_private_tables(c, err)) || (e = list_fds(c, &fds, &n, err)))
 		return e;
-	for (size_t i = 0; i < n; i++)
-		if ((e = add_fd(s, fds[i], err)))
-			return e;
-	return complete(s, err);
+	for (size_t i = 0; i < n && !(e = add_fd(s, fds[i], err)); i++)
+		;
+	free(s->order);
+	files_link(p->files);
+	return e ? e : complete(s, err);
 }
 
 /* --- the kinds, and what concerns all --- */

@@ -71,9 +71,11 @@ struct file_option {
 };
 
 #define FILES_NO_PEER UINT32_MAX
+#define FILES_NONE UINT32_MAX
 
 /* An open file description. */
 struct open_file {
+	uint32_t first; /* index of its lowest descriptor in fds; not stored */
 	uint32_t kind;
 	uint32_t flags; /* O_*, without O_CLOEXEC */
 	int64_t pos;    /* bytes */
@@ -148,6 +150,7 @@ struct pipe_object {
 struct file_descriptor {
 	int32_t fd;
 	uint32_t file; /* index in files */
+	uint32_t next; /* index in fds of the file's next one, or FILES_NONE; not stored */
 	bool cloexec;
 };
 
@@ -169,6 +172,9 @@ const char *files_describe(const struct file_table *t, const struct open_file *f
 			   size_t size);
 /* "O_RDWR|O_APPEND" from flags.  Returns out. */
 const char *files_flags(uint32_t flags, char *out, size_t size);
+/* Sets first and next, from fd and file of every descriptor.  An index that is out of
+ * range is passed over. */
+void files_link(struct file_table *t);
 /* The descriptor's description, or NULL. */
 const struct open_file *files_find(const struct file_table *t, int fd);
 

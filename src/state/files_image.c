@@ -65,6 +65,8 @@ void files_codec(struct codec *c, struct process *p)
 		codec_u32(c, &t->fds[i].file);
 		codec_bool(c, &t->fds[i].cloexec);
 	}
+	if (!c->writing && !c->bad)
+		files_link(t);
 }
 
 static int validate_fds(const struct file_table *t, struct err *err)

@@ -46,8 +46,8 @@ const struct open_file *files_find(const struct file_table *t, int fd)
 
 bool file_has_fd(const struct file_table *t, const struct open_file *f, int fd, bool *ret_cloexec)
 {
-	for (size_t i = 0; i < t->nfds; i++)
-		if (t->fds[i].fd == fd && t->fds[i].file == file_index(t, f)) {
+	for (uint32_t i = f->first; i != FILES_NONE; i = t->fds[i].next)
+		if (t->fds[i].fd == fd) {
 			if (ret_cloexec)
 				*ret_cloexec = t->fds[i].cloexec;
 			return true;
@@ -74,11 +74,9 @@ void file_place(struct file_restore *fr, const struct open_file *f, int temp, bo
 	const struct file_table *t = fr->table;
 	bool stays = false;
 
-	for (size_t i = 0; i < t->nfds; i++) {
+	for (uint32_t i = f->first; i != FILES_NONE; i = t->fds[i].next) {
 		const struct file_descriptor *d = &t->fds[i];
 
-		if (d->file != file_index(t, f))
-			continue;
 		stays |= d->fd == temp;
 		if (d->fd != temp)
 			program_dup(fr->prog, file_why(fr, f, "put in place"), temp, d->fd,

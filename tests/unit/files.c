@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -19,6 +21,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -300,6 +303,29 @@ static void verify_regular(void)
 
 static void regular_files_keep_offsets_flags_and_sharing(void)
 {
+	capture(build_regular, NULL);
+	restore(verify_regular);
+	remove_dir();
+}
+
+/* As in a container that does not let kcmp through. */
+static void deny(uint32_t nr)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {.len = ARRAY_SIZE(code), .filter = code};
+
+	CHECK_INT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	CHECK_INT(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog), 0);
+}
+
+static void without_kcmp_offsets_tell_files_apart(void)
+{
+	deny(SYS_kcmp);
 	capture(build_regular, NULL);
 	restore(verify_regular);
 	remove_dir();
@@ -820,6 +846,13 @@ static void build_messages(void)
 	CHECK_INT(send(3, "third", 5, 0), 5);
 }
 
+/* Timers that look the same; every third of them is a duplicate. */
+static void build_many(void)
+{
+	for (int fd = 3; fd < 3 + 900; fd++)
+		CHECK_INT(fd % 3 == 2 ? dup(fd - 1) : timerfd_create(CLOCK_MONOTONIC, 0), fd);
+}
+
 /* What was peeked at must still be there, and be peeked at from the beginning. */
 static void capture_leaves_pipes_and_sockets_as_they_were(void)
 {
@@ -868,6 +901,31 @@ static void build_rights(void)
 	h->cmsg_len = CMSG_LEN(sizeof(int));
 	memset(CMSG_DATA(h), 0, sizeof(int));
 	CHECK_INT(sendmsg(3, &m, 0), 1);
+}
+
+static void without_pidfd_getfd_the_remedy_is_named(void)
+{
+	deny(SYS_pidfd_getfd);
+	CHECK_INT(capture_only(build_messages, NULL), -EPERM);
+	CHECK_INT(err.exit, EXIT_PERMISSION);
+	CHECK(strstr(err.what, "fd 3") && strstr(err.hint, "SYS_PTRACE"));
+}
+
+static void many_descriptors_are_told_apart(void)
+{
+	struct rlimit lim;
+
+	getrlimit(RLIMIT_NOFILE, &lim);
+	lim.rlim_cur = lim.rlim_max < 6000 ? lim.rlim_max : 6000;
+	CHECK_INT(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	capture(build_many, NULL);
+	CHECK_INT(proc.files->nfds, 3 + 900);
+	CHECK_INT(proc.files->nfiles, 3 + 600);
+	for (int fd = 3; fd < 3 + 900; fd++) {
+		const struct open_file *f = files_find(proc.files, fd);
+
+		CHECK((f == files_find(proc.files, fd - fd % 3 + 1)) == (fd % 3 != 0));
+	}
 }
 
 static void descriptors_in_flight_are_refused(void)
@@ -1285,6 +1343,9 @@ int main(int argc, char **argv)
 		TEST(epolls_that_cannot_be_made_again_are_refused),
 		TEST(socket_pairs_keep_messages_and_options),
 		TEST(capture_leaves_pipes_and_sockets_as_they_were),
+		TEST(without_kcmp_offsets_tell_files_apart),
+		TEST(without_pidfd_getfd_the_remedy_is_named),
+		TEST(many_descriptors_are_told_apart),
 		TEST(descriptors_in_flight_are_refused),
 		TEST(listening_sockets_listen_again),
 		TEST(the_rest_is_refused_by_name),
