@@ -136,6 +136,36 @@ static bool is_ending(const struct remote *r, pid_t tid, int error)
 	       st.state == 'Z' || st.state == 'X';
 }
 
+static bool is_being_let_go(const struct remote *r, pid_t tid)
+{
+	__cleanup_buf struct buf b = {0};
+	struct err ignored = ERR_INIT;
+	struct proc_status st;
+	char name[40];
+
+	snprintf(name, sizeof(name), "task/%d/status", tid);
+	return !io_read_file(r->procfd, name, &b) && !proc_parse_status(b.p, &st, &ignored) &&
+	       st.tracer && is_guardian(st.tracer);
+}
+
+/*
+ * A program may run, and ring for a checkpoint, while the restart before is still
+ * letting its last threads go: the leader is free by then, another is not yet.
+ */
+static int seize_thread(const struct remote *r, pid_t tid)
+{
+	struct timespec step = {.tv_nsec = 5 * 1000 * 1000};
+
+	for (int i = 0; ptrace(PTRACE_SEIZE, tid, 0, 0); i++) {
+		int error = -errno;
+
+		if (error != -EPERM || i == 60 || tid == r->pid || !is_being_let_go(r, tid))
+			return error;
+		nanosleep(&step, NULL);
+	}
+	return 0;
+}
+
 /* Seizes threads that are not ours yet; *ret_new counts them. */
 static int seize_pass(struct remote *r, size_t *ret_new, struct err *err)
 {
@@ -158,9 +188,9 @@ static int seize_pass(struct remote *r, size_t *ret_new, struct err *err)
 		if (!v)
 			break;
 		r->threads = v;
-		if (ptrace(PTRACE_SEIZE, tid, 0, 0)) {
-			int error = -errno;
+		int error = seize_thread(r, tid);
 
+		if (error) {
 			if (tid != r->pid && is_ending(r, tid, error))
 				continue;
 			explain_denied(r, error, err);

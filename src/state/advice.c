@@ -5,11 +5,13 @@
  * own, for those mappings that have any; restored by the same calls.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/report.h"
@@ -102,29 +104,59 @@ static int add(struct process *p, size_t *cap, uint64_t start, uint64_t end, uin
 	return 0;
 }
 
+struct reader {
+	struct process *p;
+	size_t cap;
+	unsigned long start, end; /* of the mapping whose lines are being read */
+};
+
+static int take_line(struct reader *r, const char *line, struct err *err)
+{
+	if (!strncmp(line, "VmFlags:", 8)) {
+		mark(r->p, r->start, r->end, line + 8);
+		return add(r->p, &r->cap, r->start, r->end, parse_flags(line + 8), err);
+	}
+	if (*line < 'A' || *line > 'Z')
+		sscanf(line, "%lx-%lx", &r->start, &r->end);
+	return 0;
+}
+
+/* A piece at a time: the file has 700 bytes for each mapping. */
+static int take_lines(struct reader *r, int fd, struct err *err)
+{
+	char text[16384];
+	size_t have = 0;
+	ssize_t n;
+
+	while ((n = read(fd, text + have, sizeof(text) - 1 - have)) > 0) {
+		char *line = text, *newline;
+		int ret;
+
+		have += (size_t)n;
+		text[have] = '\0';
+		for (; (newline = strchr(line, '\n')); line = newline + 1) {
+			*newline = '\0';
+			if ((ret = take_line(r, line, err)))
+				return ret;
+		}
+		have = strlen(line);
+		if (have == sizeof(text) - 1)
+			return err_set(err, -EPROTO, "/proc/PID/smaps has a line too long");
+		memmove(text, line, have);
+	}
+	return n < 0 ? err_sys(err, -errno, "cannot read /proc/PID/smaps") : 0;
+}
+
 static int capture(struct capture *c, struct process *p, struct err *err)
 {
-	__cleanup_buf struct buf b = {0};
-	unsigned long start = 0, end = 0;
-	size_t cap = 0;
-	int ret = io_read_file(c->remote->procfd, "smaps", &b);
+	struct reader r = {.p = p};
+	__cleanup_fd int fd = openat(c->remote->procfd, "smaps", O_RDONLY | O_CLOEXEC);
 
-	if (ret == -ENOENT)
+	if (fd < 0 && errno == ENOENT)
 		return 0; /* a kernel without CONFIG_PROC_PAGE_MONITOR */
-	if (ret)
-		return err_sys(err, ret, "cannot read /proc/%d/smaps", c->remote->pid);
-	for (char *line = b.p, *next; line && *line && !ret; line = next) {
-		next = strchr(line, '\n');
-		if (next)
-			*next++ = '\0';
-		if (!strncmp(line, "VmFlags:", 8)) {
-			mark(p, start, end, line + 8);
-			ret = add(p, &cap, start, end, parse_flags(line + 8), err);
-		} else if (*line < 'A' || *line > 'Z') {
-			sscanf(line, "%lx-%lx", &start, &end);
-		}
-	}
-	return ret;
+	if (fd < 0)
+		return err_sys(err, -errno, "cannot open /proc/%d/smaps", c->remote->pid);
+	return take_lines(&r, fd, err);
 }
 
 static void codec(struct codec *c, struct process *p)

@@ -27,7 +27,8 @@ gone_pid() {
 }
 
 zombie_pid() {
-	launch bash -c '/bin/true & echo $!; exec sleep 30'
+	need perl
+	launch perl -e '$| = 1; $p = fork; exit 0 unless $p; print "$p\n"; sleep 30'
 	wait_for 10 has out '^[0-9]'
 	local z
 	z=$(cat out)
@@ -335,7 +336,7 @@ ends_meanwhile() { # the target is killed while it is being saved
 		wait $!
 		RC=$?
 		[[ $RC == 0 || $RC == 1 ]] || fail "exit status $RC: $(cat cmd.err)"
-		[[ $RC == 0 ]] || { says "(no such process|ended|gone|died|killed)"; [[ ! -e myckpt ]] || fail "an image was left"; }
+		[[ $RC == 0 ]] || { says "(no such|ended|gone|died|killed)"; [[ ! -e myckpt ]] || fail "an image was left"; }
 		[[ ! -e myckpt ]] || { expect 0 "$GODWIT" verify myckpt; rm -f myckpt; }
 		wait "$subject" 2>/dev/null
 	done
