@@ -201,12 +201,32 @@ static int check_open(const struct file_table *t, const struct open_file *f, str
 	return 0;
 }
 
+/* Does the program that was checkpointed go on, and still have the file there? */
+static bool is_in_use(const struct restore *r, int fd, const struct stat *now)
+{
+	struct stat st;
+	char path[48];
+
+	if (!r->proc || r->proc->pid <= 0 || r->proc->pid == getpid())
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", r->proc->pid, fd);
+	return !stat(path, &st) && st.st_dev == now->st_dev && st.st_ino == now->st_ino;
+}
+
 /* It will be cut back: can what is cut off be kept? */
-static int check_cut(const struct open_file *f, int fd, struct err *err)
+static int check_cut(const struct restore *r, const struct open_file *f, int fd,
+		     const struct stat *now, struct err *err)
 {
 	__cleanup_fd int try = open(f->path, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	char dir[FILES_PATH_MAX + 1];
 
+	if (is_in_use(r, fd, now)) {
+		err_set(err, -EBUSY,
+			"'%s' (fd %d) grew since the checkpoint, and process %d still writes it",
+			f->path, fd, r->proc->pid);
+		return err_hint(err, "end process %d first, or restart with --files=keep",
+				r->proc->pid);
+	}
 	snprintf(dir, sizeof(dir), "%s", f->path);
 	*(strrchr(dir, '/') + 1) = '\0';
 	if (try >= 0 && !access(dir, W_OK | X_OK))
@@ -243,7 +263,7 @@ static int check_regular(struct restore *r, const struct file_table *t, const st
 				    "is the same: left as it is",
 				    f->path, fd);
 	if (size > f->regular.size && is_writable(f) && r->files == FILES_CUT &&
-	    check_cut(f, fd, err))
+	    check_cut(r, f, fd, &st, err))
 		return err->error;
 	return check_open(t, f, err);
 }

@@ -390,6 +390,29 @@ static void a_file_that_grew_is_cut_back(void)
 	remove_dir();
 }
 
+/* Cutting would pull the file from under the program that goes on. */
+static void a_file_that_the_program_still_writes_is_not_cut(void)
+{
+	struct capture c = {.remote = &target, .proc = &proc, .notice = take_notice};
+	pid_t pid = start_target(build_growing, NULL);
+
+	err = ERR_INIT;
+	memset(&proc, 0, sizeof(proc));
+	CHECK_INT(state_files.capture(&c, &proc, &err), 0);
+	proc.pid = pid;
+	CHECK_INT(check_only(), 0);
+	append_to(in_dir("log"), "two\n");
+	CHECK_INT(check_only(), -EBUSY);
+	CHECK(strstr(err.what, "still writes") && strstr(err.hint, "--files=keep"));
+	policy = FILES_KEEP;
+	CHECK_INT(check_only(), 0);
+	policy = FILES_CUT;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	CHECK_INT(check_only(), 0);
+	remove_dir();
+}
+
 static void files_that_are_not_the_same_are_refused(void)
 {
 	capture(build_growing, NULL);
@@ -523,6 +546,95 @@ static void pipes_to_others_become_the_shells(void)
 	restore(verify_inherited);
 	CHECK_INT(read(new_out[0], got, 16), 4);
 	CHECK_STR(got, "1920");
+}
+
+/* A new pseudo-terminal: its terminal side; the master stays open. */
+static int terminal(void)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY), unlock = 0, fd;
+
+	CHECK(master >= 0 && !ioctl(master, TIOCSPTLCK, &unlock));
+	fd = open(ptsname(master), O_RDWR | O_NOCTTY);
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static void build_terminal(void)
+{
+	CHECK_INT(dup3(0, 255, O_CLOEXEC), 255);
+	CHECK_INT(dup2(open("/proc/self/fd/1", O_WRONLY | O_NOCTTY), 10), 10); /* on its own */
+	CHECK_INT(close(3), 0);
+	CHECK_INT(dup2(open("/dev/null", O_WRONLY), 2), 2);
+	CHECK_INT(close(3), 0);
+}
+
+static void verify_terminal(void)
+{
+	struct stat shells, st;
+
+	MUST(isatty(0) && isatty(1) && isatty(255) && isatty(10) && !isatty(2));
+	MUST(!fstat(0, &shells) && !fstat(255, &st) && st.st_rdev == shells.st_rdev);
+	MUST(!fstat(10, &st) && st.st_rdev == shells.st_rdev);
+	MUST(has_cloexec(255) && !has_cloexec(10));
+}
+
+static void a_terminal_becomes_the_shells(void)
+{
+	int tty = terminal();
+	int std[3] = {tty, tty, tty};
+
+	capture(build_terminal, std);
+	CHECK_INT(files_find(proc.files, 255)->kind, FILE_INHERITED);
+	shell[0] = shell[1] = shell[2] = terminal();
+	restore(verify_terminal);
+}
+
+static void build_terminal_elsewhere(void)
+{
+	CHECK_INT(dup2(0, 5), 5);
+	CHECK_INT(dup2(1, 0), 0);
+}
+
+static void verify_no_terminal(void)
+{
+	struct stat st, null;
+
+	MUST(!stat("/dev/null", &null) && !fstat(5, &st) && st.st_rdev == null.st_rdev);
+}
+
+/* No controlling terminal in this session: nothing better than /dev/null. */
+static void a_terminal_that_none_matches_needs_a_terminal(void)
+{
+	int std[3] = {terminal(), -1, -1};
+
+	setsid();
+	capture(build_terminal_elsewhere, std);
+	CHECK_INT(check_only(), 0);
+	CHECK(strstr(notices, "/dev/null"));
+	restore(verify_no_terminal);
+}
+
+static void build_ended_input(void) {}
+
+static void verify_ended_input(void)
+{
+	char got[16];
+
+	MUST(read(0, got, 16) == 4 && !memcmp(got, "rest", 4) && read(0, got, 16) == 0);
+}
+
+/* echo data | prog: the end of the input, and what was not read, are the program's. */
+static void input_that_has_ended_is_kept(void)
+{
+	int in[2], std[3] = {-1, -1, -1};
+
+	CHECK_INT(pipe2(in, O_CLOEXEC), 0);
+	CHECK_INT(write(in[1], "rest", 4), 4);
+	CHECK_INT(close(in[1]), 0);
+	std[0] = in[0];
+	capture(build_ended_input, std);
+	CHECK_INT(files_find(proc.files, 0)->kind, FILE_PIPE);
+	restore(verify_ended_input);
 }
 
 static void build_foreign_pipe(void)
@@ -1326,11 +1438,15 @@ int main(int argc, char **argv)
 	static const struct tap_test tests[] = {
 		TEST(regular_files_keep_offsets_flags_and_sharing),
 		TEST(a_file_that_grew_is_cut_back),
+		TEST(a_file_that_the_program_still_writes_is_not_cut),
 		TEST(files_that_are_not_the_same_are_refused),
 		TEST(a_faithful_copy_is_accepted),
 		TEST(a_file_modified_in_place_gives_a_notice),
 		TEST(locks_are_taken_again),
 		TEST(pipes_to_others_become_the_shells),
+		TEST(a_terminal_becomes_the_shells),
+		TEST(a_terminal_that_none_matches_needs_a_terminal),
+		TEST(input_that_has_ended_is_kept),
 		TEST(a_pipe_to_another_process_is_refused),
 		TEST(pipes_keep_content_capacity_and_hang_up),
 		TEST(a_full_pipe_is_full_again),
