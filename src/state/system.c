@@ -132,7 +132,6 @@ static int check(struct restore *r, const struct process *p, struct err *err)
 	uint64_t here = xfeatures(&size), vdso = 0;
 	int ret = own_vdso_hash(&vdso, err);
 
-	(void)r;
 	if (ret)
 		return ret;
 	if (p->system.xfeatures & ~here) {
@@ -148,6 +147,12 @@ static int check(struct restore *r, const struct process *p, struct err *err)
 			   p->system.xstate_size, size);
 		return err_hint(err, "restart it on a CPU like '%s'", p->system.cpu);
 	}
+	if (now(CLOCK_MONOTONIC) < p->system.monotonic_ns)
+		restore_notice(
+			r,
+			"CLOCK_MONOTONIC is %lld s behind the checkpoint's, since this machine was "
+			"booted later: waits that end at a time of that clock last longer",
+			(long long)((p->system.monotonic_ns - now(CLOCK_MONOTONIC)) / 1000000000));
 	if (p->system.vdso_hash != vdso) {
 		err_refuse(err, "this kernel has another vdso than the one it was made on (%s)",
 			   p->system.kernel);
