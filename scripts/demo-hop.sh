@@ -18,7 +18,7 @@ if [[ $(id -u) == 0 ]] && ip netns add $ns 2>/dev/null &&
 	${B:-build}/godwit key "$W/.config/godwit/key"
 	peer=10.213.11.2
 	# shellcheck disable=SC2016
-	on=(ip netns exec $ns unshare -u sh -c 'hostname over-there && exec "$@"' sh)
+	on=(ip netns exec "$ns" unshare -u sh -c 'hostname over-there && exec "$@"' sh)
 fi
 echo
 echo "The thread hop: a recursion counts 1, 2, 3 here, hops, and returns on the other host."

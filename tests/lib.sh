@@ -263,11 +263,19 @@ ping() {
 	wait_alive "$PID" 30 _ping_taken
 }
 
-# Ends PID the hard way and waits until it is gone.
+# Ends PID the hard way and waits until it is gone; with it the program of which
+# it may be the thin parent: else that one could take the next ping.
 finish_off() {
+	local p=$PID all=() next
+	while [[ -n $p ]]; do
+		all+=("$p")
+		next=
+		read -r next _ <"/proc/$p/task/$p/children"
+		p=$next
+	done 2>/dev/null
 	kill -9 "$PID"
 	wait "$PID" 2>/dev/null
-	wait_for 10 gone "$PID"
+	for p in "${all[@]}"; do wait_for 10 gone "$p"; done
 }
 
 # Lets the subject verify itself: exit status 0 and a last line `ok` on its stdout.

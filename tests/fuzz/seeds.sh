@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 B=$(realpath "${B:-build}")
-top=$PWD work=$(mktemp -d)
+work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 chown 65534:65534 "$work"
 cat >"$work/run.sh" <<'END'
