@@ -39,6 +39,7 @@ struct remote {
 	int pidfd, procfd, memfd; /* pidfd_open(), /proc/PID, /proc/PID/mem */
 	struct tracee *threads;   /* [0] is the leader */
 	size_t n, cap;
+	pid_t max_tid;                 /* the highest of those that were seized */
 	int bell;                      /* signal by which a unit reports that its list is done */
 	bool stop_held;                /* a SIGSTOP came meanwhile: given back on release */
 	uint64_t vdso_unit;            /* address of the unit in the vdso's tail, 0: not there */

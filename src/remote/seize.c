@@ -52,8 +52,12 @@ static int open_target(struct remote *r, struct err *err)
 	return 0;
 }
 
+/* The kernel lists threads by rising id, so that a new one is mostly beyond all
+ * that we have: then there is no need to look for it. */
 static struct tracee *find(struct remote *r, pid_t tid)
 {
+	if (r->n && tid > r->max_tid)
+		return NULL;
 	for (size_t i = r->n; i-- > 0;)
 		if (r->threads[i].tid == tid)
 			return &r->threads[i];
@@ -172,6 +176,7 @@ static int seize_pass(struct remote *r, size_t *ret_new, struct err *err)
 	int fd = openat(r->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *d;
+	size_t at = 0;
 
 	*ret_new = 0;
 	if (!dir) {
@@ -182,6 +187,11 @@ static int seize_pass(struct remote *r, size_t *ret_new, struct err *err)
 		pid_t tid = (pid_t)atoi(d->d_name);
 		void *v;
 
+		/* Those that we have come in the order in which we took them. */
+		if (at < r->n && r->threads[at].tid == tid) {
+			at++;
+			continue;
+		}
 		if (tid <= 0 || find(r, tid))
 			continue;
 		v = io_grow(r->threads, &r->cap, r->n + 1, sizeof(*r->threads), err);
@@ -197,6 +207,8 @@ static int seize_pass(struct remote *r, size_t *ret_new, struct err *err)
 			break;
 		}
 		r->threads[r->n++] = (struct tracee){.tid = tid, .ns_tid = tid};
+		if (tid > r->max_tid)
+			r->max_tid = tid;
 		(*ret_new)++;
 		if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) && errno != ESRCH) {
 			err_sys(err, -errno, "cannot interrupt thread %d", tid);
