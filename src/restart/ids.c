@@ -367,8 +367,12 @@ int restart_same_ids(struct rebuild *b, int *ret_status, struct err *err)
 		return err_sys(err, -errno, "cannot watch for signals");
 	if (ids_are_free(b))
 		p.pid = fork_with_id(b->proc.pid, &p.pidfd);
-	if (p.pid == 0)
+	if (p.pid == 0) {
+		/* To the shell the parent is the program: kill -9 must end it.  The
+		 * setting survives the exec. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		become_program(b);
+	}
 	if (p.pid < 0)
 		ret = start_namespace(b, &p, err);
 	if (!ret)

@@ -159,7 +159,12 @@ thin_parent() { # SIGNAL STATUS
 }
 
 parent_dies() { # the thin parent is killed: the program does not stay behind
-	make_image ids
+	become "$1"
+	launch "$SUBJECTS/ids" "$CTL"
+	wait_ready
+	expect 0 "$GODWIT" checkpoint --kill "$PID"
+	wait "$PID"
+	wait_for 10 gone "$PID"
 	OUT=out2 ERR=err2 launch "$GODWIT" restart --same-ids myckpt
 	ping
 	kill -9 "$PID"
@@ -265,7 +270,8 @@ try second_copy_with_same_ids second_copy --same-ids
 try new_ids_becomes_the_program new_ids
 try thin_parent_passes_sigterm thin_parent TERM 143
 try thin_parent_passes_sigusr1 thin_parent USR1 138
-try thin_parent_takes_the_program_with_it parent_dies
+try thin_parent_takes_the_program_with_it parent_dies user
+try thin_parent_takes_the_program_with_it_as_root parent_dies root
 try restart_without_the_working_directory no_cwd
 try restart_under_lower_limits low_limit
 try restart_when_the_port_is_taken listening_taken

@@ -32,7 +32,7 @@ compiled() { # DOOR USER FLAGS...
 xz_threads() { # DOOR USER
 	need xz
 	become "$2"
-	cat /usr/bin/[a-m]* 2>/dev/null | head -c 24000000 >input
+	cat /usr/bin/[a-m]* 2>/dev/null | head -c 16000000 >input
 	xz -T2 --block-size=1000000 -1 -c input >want
 	launch xz -T2 --block-size=1000000 -1 -c input
 	_some() { (($(stat -c %s out) > 1000000)); }
@@ -59,7 +59,7 @@ for door in by_attach goes_on; do
 	LIMIT=120 try "static_go_with_2000_goroutines_${door}" golang $door user 2000
 	try "static_c_${door}" compiled $door user -static
 	try "static_pie_${door}" compiled $door user -static-pie -fPIE
-	try "xz_with_threads_${door}" xz_threads $door user
+	LIMIT=120 try "xz_with_threads_${door}" xz_threads $door user
 done
 try non_pie_by_attach compiled by_attach user -no-pie -fno-pie
 try non_pie_by_preload compiled by_preload user -no-pie -fno-pie
