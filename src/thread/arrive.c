@@ -249,12 +249,31 @@ static void fix(struct peer *p, struct guest *g, struct fixup *f)
 			(unsigned long long)f->changed);
 }
 
+/* A client's main() ends when its thread has left, unless it waits for it: a
+ * thread that came all the same would die with it. */
+static int check_waiting(const struct hop_head *h, struct err *err)
+{
+	bool found = psu.mode == 1;
+	struct stay *y;
+
+	pthread_mutex_lock(&psu.lock);
+	for (y = psu.stays; y && !found; y = y->next)
+		found = y->assigned && !y->done &&
+			!memcmp(&y->thread, &h->thread, sizeof(h->thread));
+	pthread_mutex_unlock(&psu.lock);
+	return found ? 0
+		     : err_refuse(err, "nobody waits for the thread there; start that program with "
+				       "PSU_WAIT=1");
+}
+
 static int prepare(struct peer *p, struct guest *g, struct fixup *f, struct err *err)
 {
 	int e = take(p, g, &g->head, sizeof(g->head), false, err);
 
 	if (!e)
 		e = check_head(&g->head, err);
+	if (!e)
+		e = check_waiting(&g->head, err);
 	if (!e)
 		e = slot_take(g->head.slot_addr, &g->slot, err);
 	if (!e)

@@ -179,6 +179,9 @@ void psu_config(void)
 	v = getenv("PSU_PORT");
 	if (v && *v)
 		psu.port = port_of("PSU_PORT", v, 1);
+	v = getenv("PSU_LISTEN_PORT");
+	if (v && *v)
+		psu.own_port = port_of("PSU_LISTEN_PORT", v, 1);
 	v = getenv("PSU_LAYOUT");
 	psu.strict = v && !strcmp(v, "strict");
 	psu.insecure = flag("PSU_INSECURE");

@@ -249,6 +249,7 @@ struct psu {
 	struct psu_id instance;
 	int port;        /* of the peers, when the program names none */
 	char host[256];  /* from server_sock_info.in */
+	int own_port;    /* where a client listens; 0: anywhere */
 	int listen_port; /* ours */
 	int listen_fds[2];
 	bool has_key;

@@ -24,10 +24,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A standing connection.  name is what the program called the host. */
+/* A standing connection. */
 struct link {
 	struct wire w;
-	char name[256];
+	char name[352]; /* what the program called the host, and where it is from */
 	struct wire_addr addr;
 	struct hello peer;
 	struct remaps remaps;
@@ -199,9 +199,12 @@ static int link_connect(const char *host, const struct travel *t, struct link **
 {
 	int64_t deadline = wire_now() + psu.connect_ms * 1000000LL;
 	struct wire_addr a[8];
+	char name[352];
 	int i, e = 0, n;
 
-	*ret = link_reuse(host);
+	/* The same name can mean another process to a thread of another home. */
+	snprintf(name, sizeof(name), "%.255s|%s", host, names_port(host) ? "" : t->home.addr);
+	*ret = link_reuse(name);
 	if (*ret)
 		return 0;
 	n = candidates(host, t, a, 8, err);
@@ -214,7 +217,7 @@ static int link_connect(const char *host, const struct travel *t, struct link **
 			*err = ERR_INIT;
 			e = link_open(&a[i], deadline, ret, err);
 			if (!e) {
-				snprintf((*ret)->name, sizeof((*ret)->name), "%s", host);
+				memcpy((*ret)->name, name, sizeof(name));
 				return 0;
 			}
 			if (!may_come(e))

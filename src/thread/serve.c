@@ -320,8 +320,7 @@ static void *listener(void *arg)
 int serve_start(struct err *err)
 {
 	bool everywhere = psu.has_key || psu.insecure;
-	const char *own = getenv("PSU_LISTEN_PORT");
-	int port = psu.mode ? psu.port : own ? atoi(own) : 0;
+	int port = psu.mode ? psu.port : psu.own_port;
 	int e = wire_listen(everywhere, port, psu.listen_fds, &psu.listen_port, err);
 
 	if (!e)

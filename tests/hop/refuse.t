@@ -121,6 +121,41 @@ touch "$W/linger.go"
 wait "$SERVER"
 check "... nor is the first one disturbed" sh -c "sort $W/keep.out | tr '\\n' ' ' | grep -qx 'client: after server: ok ' || sort $W/keep.out | tr '\\n' ' ' | grep -qx 'server: after server: ok '"
 
+# A client that is still there but does not wait for its thread.
+cat >"$W/late.c" <<'X'
+#include <psu_thread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static char *host;
+static void *f(void *arg)
+{
+	const char *why;
+	char home[100];
+
+	psu_thread_migrate(host);
+	strcpy(home, psu_thread_home());
+	usleep(300000);
+	if (psu_thread_hop(home) < 0 && psu_thread_migrate_result(&why))
+		printf("%s\n", why);
+	return arg;
+}
+int main(int argc, char **argv)
+{
+	psu_thread_setup_init(atoi(argv[2]));
+	host = argv[1];
+	psu_thread_create(f, NULL);
+	if (argc > 3)
+		sleep(3);
+	return 0;
+}
+X
+build "$W/late" "$W/late.c" $DEFAULT_FLAGS
+new_port
+pair "$W/late" x 1 -- "$W/late" 127.0.0.1 0 linger
+check "a thread does not go home where nobody waits for it" grep -q 'nobody waits' "$W/server.out"
+
 # --- failures that are no crash, each with one line and a status ---
 new_port
 export PSU_CONNECT_TIMEOUT=0.3
