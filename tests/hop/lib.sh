@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2086
 # Sourced by the thread hop's tests: TAP, building, running two "hosts".
-# Every program runs under timeout; every port is asked from the kernel.
+# Every program runs under timeout.
 cd "$(dirname "$0")/../.." || exit 1
 TOP=$PWD
 B=${B:-build}
@@ -51,9 +51,12 @@ build()
 	# shellcheck disable=SC2086
 	timeout 120 $cc "$@" -pthread -Iinclude -o "$out" "$src" "$B/libpsu_thread.a" $SSL -lm
 }
+# Below the range that the kernel takes ports for connections from, or one of
+# those could be given to somebody between the asking and the use.
 free_port()
 {
-	perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1") or die; print $s->sockport'
+	perl -MIO::Socket::INET -e 'for (1 .. 200) { $p = 12000 + int rand 20000;
+		IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1", LocalPort => $p) and print($p), exit } die "no port"'
 }
 # start NAME COMMAND...: in the background, output to $W/NAME.{out,err}, status to NAME.rc
 start()
