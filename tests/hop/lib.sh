@@ -15,6 +15,7 @@ finish()
 	if [ "$FAILED" = 0 ]; then rm -rf "$W"; else echo "# kept: $W"; fi
 }
 trap finish EXIT
+trap 'exit 143' TERM INT HUP # so that the EXIT trap runs
 N=0
 FAILED=0
 export HOME="$W" PSU_TIMEOUT=5 PSU_CONNECT_TIMEOUT=15

@@ -21,6 +21,8 @@ build "$W/apps" tests/hop/prog/apps.c $DEFAULT_FLAGS
 build "$W/hard" tests/hop/prog/hard.c -D_GNU_SOURCE $DEFAULT_FLAGS
 gcc -O2 -static -D_GNU_SOURCE -o "$W/init" tests/hop/prog/guest.c
 
+# A network of this run's own: one left behind by a killed run must not catch it.
+NET=10.$((100 + $$ % 100)).$(($$ / 100 % 250))
 # --- what the machine boots with ---
 R="$W/root"
 mkdir -p "$R/proc" "$R/sys" "$R/dev" "$R/tmp" "$R/modules" "$R/root/.config/godwit"
@@ -37,14 +39,16 @@ done
 (umask 077; od -An -tx1 -N32 /dev/urandom | tr -d ' \n' >"$W/key"; cp "$W/key" "$R/root/.config/godwit/key")
 HARD='fp deep errno tls longjmp longjmp_global arena globals'
 {
+	echo "HOP_HOME=$NET.1:"
 	echo PSU_TRACE=1
 	for a in $ALL_APPS; do echo "/apps $a x 1"; done
 	for c in $HARD; do echo "/hard $c x 1"; done
 	echo PSU_WAIT=1
 	for c in home pingpong; do echo "/hard $c x 1"; done
 	echo PSU_WAIT=0
-	for a in $ALL_APPS; do echo "/apps $a 10.213.10.1 0"; done
+	for a in $ALL_APPS; do echo "/apps $a $NET.1 0"; done
 } >"$R/commands"
+echo "$NET.2" >"$R/address"
 # The archive format of initramfs (cpio newc), written here: cpio may be missing.
 perl -e '
 	use Fcntl ":mode"; chdir $ARGV[0] or die;
@@ -60,7 +64,7 @@ perl -e '
 T=hoptap$$
 drop() { [ -n "${QEMU:-}" ] && kill "$QEMU" 2>/dev/null; ip link del $T 2>/dev/null; finish; }
 trap drop EXIT
-ip tuntap add dev $T mode tap && ip addr add 10.213.10.1/24 dev $T && ip link set $T up || skip_all "cannot make a tap device"
+ip tuntap add dev $T mode tap && ip addr add $NET.1/24 dev $T && ip link set $T up || skip_all "cannot make a tap device"
 timeout 400 qemu-system-x86_64 -accel tcg -cpu max -m 512 -nographic -no-reboot -kernel "$VM" -initrd "$W/initrd" \
 	-append 'console=ttyS0 quiet loglevel=1 panic=-1' -netdev tap,id=n,ifname=$T,script=no,downscript=no \
 	-device virtio-net-pci,netdev=n >"$W/console" 2>"$W/qemu.err" </dev/null &
@@ -72,7 +76,7 @@ guest() { tr -d '\r' <"$W/console" | awk -v c="<<$1" 'index($0, c) == 1 { on = 1
 wait_guest() { i=0; while [ $i -lt 600 ] && [ -z "$(guest "$1")" ] && kill -0 $QEMU 2>/dev/null; do sleep 0.1; i=$((i + 1)); done; guest "$1"; }
 n=$(hostname)
 for a in $ALL_APPS; do
-	timeout $LIMIT "$W/apps" "$a" 10.213.10.2 0 >"$W/client.out" 2>"$W/client.err"
+	timeout $LIMIT "$W/apps" "$a" $NET.2 0 >"$W/client.out" 2>"$W/client.err"
 	rc=$?
 	wait_guest "/apps $a x 1" | grep -v '^psu_thread\|^\[info\]' >"$W/guest.out"
 	expect "$a" client | sed "s/@/$n/" >"$W/client.want"
@@ -82,13 +86,13 @@ for a in $ALL_APPS; do
 	[ "$N" = 1 ] && [ "$FAILED" = 1 ] && done_testing
 done
 for c in $HARD; do
-	timeout $LIMIT "$W/hard" "$c" 10.213.10.2 0 >"$W/client.out" 2>"$W/client.err"
+	timeout $LIMIT "$W/hard" "$c" $NET.2 0 >"$W/client.out" 2>"$W/client.err"
 	check "to the other kernel: $c" sh -c "[ $? = 0 ] && cat $W/client.err >&2; [ -z \"\$(cat $W/client.out)\" ]"
 	check "... and right over there" test "$(wait_guest "/hard $c x 1" | grep -v '^psu_\|^\[info' | tr '\n' ' ')" = 'server: ok >>0 '
 done
-export PSU_WAIT=1 HOP_HOME=10.213.10.1:
+export PSU_WAIT=1 HOP_HOME=$NET.1:
 for c in home pingpong; do
-	timeout $LIMIT "$W/hard" $c 10.213.10.2 0 >"$W/client.out" 2>"$W/client.err"
+	timeout $LIMIT "$W/hard" $c $NET.2 0 >"$W/client.out" 2>"$W/client.err"
 	check "there and back: $c" test "$(cat "$W/client.out")" = 'client: ok'
 done
 unset PSU_WAIT

@@ -89,17 +89,18 @@ int main(void)
 	}
 	sethostname("guest", 5);
 	up("lo", "127.0.0.1");
-	up("eth0", "10.213.10.2");
+	f = fopen("/address", "re");
+	if (f && fgets(line, sizeof(line), f))
+		up("eth0", strtok(line, "\n"));
 	setenv("HOME", "/root", 1);
 	setenv("PSU_CONNECT_TIMEOUT", "40", 1);
 	setenv("PSU_TIMEOUT", "30", 1);
-	setenv("HOP_HOME", "10.213.10.1:", 1);
 	uname(&u);
 	printf("kernel %s\n", u.release);
 	f = fopen("/commands", "re");
 	while (f && fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';
-		if (!strncmp(line, "PSU_", 4)) {
+		if (!strncmp(line, "PSU_", 4) || !strncmp(line, "HOP_", 4)) {
 			char *eq = strchr(line, '=');
 
 			*eq = '\0';
