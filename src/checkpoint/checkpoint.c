@@ -19,6 +19,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "proc/status.h"
 #include "checkpoint/internal.h"
 #include "state/memory.h"
 
@@ -191,6 +192,45 @@ static void notice(void *arg, const char *text)
 _Static_assert(ARRAY_SIZE(steps) <= ARRAY_SIZE(((struct checkpoint_result *)0)->steps),
 	       "room for each");
 
+/* PF_EXITING: it may take long until a large program is a zombie. */
+#define FLAG_EXITING 4u
+
+static bool has_ended(pid_t pid)
+{
+	__cleanup_buf struct buf b = {0};
+	unsigned flags = 0;
+	char path[64], state = 'X';
+	const char *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (io_read_file(AT_FDCWD, path, &b) || !(p = strrchr(b.p, ')')))
+		return true;
+	sscanf(p, ") %c %*d %*d %*d %*d %*d %u", &state, &flags);
+	return state == 'Z' || state == 'X' || flags & FLAG_EXITING;
+}
+
+/*
+ * A target that is killed while it is being looked at loses its files and memory
+ * before it is seen to have ended: then any look fails, with all kinds of errors.
+ */
+static void explain_end(const struct job *j, struct err *err)
+{
+	struct timespec step = {.tv_nsec = 5 * 1000 * 1000};
+	int e = -err->error;
+
+	if (e != ESRCH && e != ENOENT && e != EACCES && e != EPERM && e != EFAULT && e != EIO &&
+	    e != EBADF)
+		return;
+	for (int i = 0; !has_ended(j->o->pid); i++) {
+		if (i == 10)
+			return;
+		nanosleep(&step, NULL);
+	}
+	err->exit = EXIT_FAILED;
+	err->hint[0] = '\0';
+	err_prepend(err, "process %d has ended", j->o->pid);
+}
+
 /* Runs in the guardian. */
 static int work(void *arg, int front, void *result, struct err *err)
 {
@@ -219,6 +259,8 @@ static int work(void *arg, int front, void *result, struct err *err)
 		strncpy(r->steps[i].name, steps[i].name, sizeof(r->steps[i].name) - 1);
 		r->steps[i].ns = now_ns() - begun;
 	}
+	if (ret)
+		explain_end(&j, err);
 	r->image_bytes = j.writer ? image_writer_size(j.writer) : 0;
 	r->memory_bytes = memory_stored_bytes(j.proc);
 	r->pause_ns = j.released_ns - j.stopped_ns;
