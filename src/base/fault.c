@@ -2,13 +2,15 @@
 #include "base/fault.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static long fault_at, fault_passed;
+static long fault_at;
+static atomic_long fault_passed; /* several threads pass */
 static bool fault_list;
 static int fault_front;
 
@@ -31,10 +33,11 @@ void fault_point(const char *name)
 {
 	if (!fault_at && !fault_list)
 		return;
-	fault_passed++;
+	long passed = atomic_fetch_add(&fault_passed, 1) + 1;
+
 	if (fault_list)
-		fprintf(stderr, "fault point %ld: %s\n", fault_passed, name);
-	if (fault_passed == fault_at) {
+		fprintf(stderr, "fault point %ld: %s\n", passed, name);
+	if (passed == fault_at) {
 		if (fault_front > 1)
 			kill(fault_front, SIGKILL);
 		kill(getpid(), SIGKILL);

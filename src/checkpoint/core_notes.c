@@ -17,8 +17,6 @@
 #include "base/io.h"
 #include "checkpoint/internal.h"
 
-#define XSTATE_MAX (64u << 10)
-
 static int write_prstatus(struct job *j, const struct thread *t, struct err *err)
 {
 	const struct process *p = j->proc;
@@ -110,36 +108,66 @@ static int write_thread_state(struct job *j, struct thread *t, struct err *err)
 	return image_writer_note(j->writer, "GODWIT", NOTE_THREAD, b.p, b.len, err);
 }
 
-/* From the stopped thread straight to the file.  An xsave area begins with what
- * NT_FPREGSET holds, the 512 bytes of fxsave (Intel SDM vol. 1, 13.4.1). */
-static int write_vector_registers(struct job *j, pid_t tid, struct err *err)
+/* Vector registers of a few threads, on their way from the threads to the file. */
+#define XSTATE_CHUNK 16u
+struct xstates {
+	struct job *j;
+	size_t first;
+	uint8_t *area; /* XSTATE_CHUNK x the size of one */
+};
+
+/* In the worker that traces the thread. */
+static int read_xstate(void *arg, size_t i, struct err *err)
 {
-	static uint8_t xstate[XSTATE_MAX];
-	struct iovec v = {xstate, sizeof(xstate)};
-	int ret;
+	struct xstates *x = arg;
+	uint32_t size = x->j->proc->system.xstate_size;
+	pid_t tid = x->j->remote.threads[i].tid;
+	struct iovec v = {x->area + (i - x->first) * (size_t)size, size};
 
 	if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_X86_XSTATE, &v))
 		return err_sys(err, -errno, "cannot read the vector registers of thread %d", tid);
-	if (v.iov_len != j->proc->system.xstate_size)
+	if (v.iov_len != size)
 		return err_set(err, -EPROTO, "thread %d has %zu bytes of vector registers, not %u",
-			       tid, v.iov_len, j->proc->system.xstate_size);
-	if ((ret = image_writer_note(j->writer, "CORE", NT_FPREGSET, xstate,
+			       tid, v.iov_len, size);
+	return 0;
+}
+
+/* An xsave area begins with what NT_FPREGSET holds, the 512 bytes of fxsave
+ * (Intel SDM vol. 1, 13.4.1). */
+static int write_thread(struct job *j, size_t i, const uint8_t *xstate, struct err *err)
+{
+	struct process *p = j->proc;
+	int ret;
+
+	if ((ret = write_prstatus(j, &p->threads[i], err)) ||
+	    (ret = write_thread_state(j, &p->threads[i], err)) ||
+	    (i == 0 && (ret = write_process_notes(j, err))) ||
+	    (ret = image_writer_note(j->writer, "CORE", NT_FPREGSET, xstate,
 				     sizeof(struct user_fpregs_struct), err)))
 		return ret;
-	return image_writer_note(j->writer, "LINUX", NT_X86_XSTATE, xstate, v.iov_len, err);
+	return image_writer_note(j->writer, "LINUX", NT_X86_XSTATE, xstate, p->system.xstate_size,
+				 err);
 }
 
 int job_write_notes(struct job *j, struct err *err)
 {
 	struct process *p = j->proc;
+	size_t size = p->system.xstate_size;
+	__cleanup_free uint8_t *area = io_alloc(XSTATE_CHUNK, size, err);
+	struct xstates x = {.j = j, .area = area};
 
-	for (size_t i = 0; i < p->nthreads; i++) {
+	if (!area)
+		return err->error;
+	for (x.first = 0; x.first < p->nthreads; x.first += XSTATE_CHUNK) {
+		size_t end = x.first + XSTATE_CHUNK;
 		int ret;
 
-		if ((ret = write_prstatus(j, &p->threads[i], err)) ||
-		    (ret = write_thread_state(j, &p->threads[i], err)) ||
-		    (i == 0 && (ret = write_process_notes(j, err))) ||
-		    (ret = write_vector_registers(j, j->remote.threads[i].tid, err)))
+		if (end > p->nthreads)
+			end = p->nthreads;
+		ret = remote_each_thread(&j->remote, x.first, end, read_xstate, &x, err);
+		for (size_t i = x.first; i < end && !ret; i++)
+			ret = write_thread(j, i, area + (i - x.first) * size, err);
+		if (ret)
 			return ret;
 	}
 	return process_store(p, j->writer, err);

@@ -25,6 +25,7 @@
 #include "base/guardian.h"
 #include "base/io.h"
 #include "proc/status.h"
+#include "remote/crew.h"
 
 /* A thread in an uninterruptible wait does not stop; how long to wait for it. */
 #define STOP_TIMEOUT_S 10
@@ -170,8 +171,11 @@ static int seize_thread(const struct remote *r, pid_t tid)
 	return 0;
 }
 
-/* Seizes threads that are not ours yet; *ret_new counts them. */
-static int seize_pass(struct remote *r, size_t *ret_new, struct err *err)
+/* From so many threads on, several workers share the attaching. */
+#define CREW_FROM 32
+
+/* Adds the threads that are not ours yet to the list; *ret_new counts them. */
+static int list_pass(struct remote *r, size_t *ret_new, struct err *err)
 {
 	int fd = openat(r->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -198,30 +202,35 @@ static int seize_pass(struct remote *r, size_t *ret_new, struct err *err)
 		if (!v)
 			break;
 		r->threads = v;
-		int error = seize_thread(r, tid);
-
-		if (error) {
-			if (tid != r->pid && is_ending(r, tid, error))
-				continue;
-			explain_denied(r, error, err);
-			break;
-		}
 		r->threads[r->n++] = (struct tracee){.tid = tid, .ns_tid = tid};
+		at = r->n;
 		if (tid > r->max_tid)
 			r->max_tid = tid;
 		(*ret_new)++;
-		if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) && errno != ESRCH) {
-			err_sys(err, -errno, "cannot interrupt thread %d", tid);
-			break;
-		}
 	}
 	closedir(dir);
 	return err->error;
 }
 
+static int seize_one(void *arg, size_t i, struct err *err)
+{
+	struct remote *r = arg;
+	struct tracee *t = &r->threads[i];
+	int error = seize_thread(r, t->tid);
+
+	if (error) {
+		t->ended = t->tid != r->pid && is_ending(r, t->tid, error);
+		return t->ended ? 0 : explain_denied(r, error, err);
+	}
+	t->seized = true;
+	if (ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) && errno != ESRCH)
+		return err_sys(err, -errno, "cannot interrupt thread %d", t->tid);
+	return 0;
+}
+
 static int wait_bounded(pid_t tid, int *status)
 {
-	struct timespec step = {.tv_nsec = 50 * 1000 * 1000}, now, start;
+	struct timespec step = {.tv_nsec = 2 * 1000 * 1000}, now, start;
 	sigset_t chld;
 
 	sigemptyset(&chld);
@@ -239,7 +248,8 @@ static int wait_bounded(pid_t tid, int *status)
 			syscall(SYS_sched_yield);
 			continue;
 		}
-		/* Blocked SIGCHLD wakes us when any thread stops. */
+		/* Blocked SIGCHLD wakes us when any thread stops; another worker may
+		 * have taken it, so the sleep is short. */
 		sigtimedwait(&chld, NULL, &step);
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		if (now.tv_sec - start.tv_sec >= STOP_TIMEOUT_S)
@@ -292,27 +302,57 @@ static int read_thread(struct remote *r, struct tracee *t, struct err *err)
 	return 0;
 }
 
-/* Waits for threads [from, n); those that ended meanwhile are forgotten. */
-static int stop_all(struct remote *r, size_t from, struct err *err)
+static int stop_one(void *arg, size_t i, struct err *err)
 {
-	for (size_t i = from; i < r->n;) {
-		struct tracee *t = &r->threads[i];
-		int ret = wait_stop(t, err);
+	struct remote *r = arg;
+	struct tracee *t = &r->threads[i];
+	int ret = t->ended ? 0 : wait_stop(t, err);
 
-		if (ret < 0)
-			return ret;
-		if (ret == 0) {
-			if (t->tid == r->pid)
-				return err_set(err, -ESRCH, "process %d has ended", r->pid);
-			r->threads[i] = r->threads[--r->n];
-			continue;
-		}
-		t->stopped = true;
-		if ((ret = read_thread(r, t, err)))
-			return ret;
-		i++;
+	if (ret < 0)
+		return ret;
+	if (ret == 0) {
+		t->ended = true;
+		return t->tid == r->pid ? err_set(err, -ESRCH, "process %d has ended", r->pid) : 0;
 	}
-	return 0;
+	t->stopped = true;
+	return read_thread(r, t, err);
+}
+
+/* Those that ended meanwhile, and those that were never seized, are forgotten. */
+static void forget_ended(struct remote *r, size_t from)
+{
+	size_t n = from;
+
+	for (size_t i = from; i < r->n; i++)
+		if (r->threads[i].seized && !r->threads[i].ended)
+			r->threads[n++] = r->threads[i];
+	r->n = n;
+}
+
+/* Shares threads [from, n) out.  The leader is always ours: whole programs run in it. */
+static void share_out(struct remote *r, size_t from)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (!r->crew && r->n >= CREW_FROM && cpus > 1 &&
+	    crew_start(&r->crew, cpus > 4 ? 3 : (unsigned)cpus - 1))
+		r->crew = NULL; /* then we work alone */
+	for (size_t i = from; i < r->n; i++)
+		r->threads[i].owner =
+			r->threads[i].tid == r->pid ? 0 : (uint8_t)(i % crew_size(r->crew));
+}
+
+/* Attaches to and stops what list_pass found. */
+static int take_new(struct remote *r, size_t from, struct err *err)
+{
+	int ret;
+
+	share_out(r, from);
+	ret = remote_each_thread(r, from, r->n, seize_one, r, err);
+	if (!ret)
+		ret = remote_each_thread(r, from, r->n, stop_one, r, err);
+	forget_ended(r, from);
+	return ret;
 }
 
 static int by_tid(const void *a, const void *b)
@@ -342,10 +382,10 @@ static int seize_all(struct remote *r, struct err *err)
 
 	do {
 		size_t known = r->n;
-		int ret = seize_pass(r, &fresh, err);
+		int ret = list_pass(r, &fresh, err);
 
 		if (!ret)
-			ret = stop_all(r, known, err);
+			ret = take_new(r, known, err);
 		if (ret)
 			return ret;
 		fault_point("threads stopped");
