@@ -313,6 +313,15 @@ nothing_left() {
 	if ! grep -q '^TracerPid:[[:space:]]*0$' "/proc/$pid/status"; then fail "$pid is still traced"; fi
 }
 
-_untraced() { grep -q '^TracerPid:[[:space:]]*0$' "/proc/$1/status" 2>/dev/null; }
+# The tracer of process $1, 0 for none; empty when the process is gone.  Forks nothing.
+_tracer() {
+	local key
+	TRACER=
+	while read -r key TRACER; do
+		[[ $key == TracerPid: ]] && return
+	done <"/proc/$1/status"
+	TRACER=
+} 2>/dev/null
+_untraced() { _tracer "$1"; [[ $TRACER == 0 ]]; }
 
 export GODWIT=$B/godwit MYRESTART=$B/myrestart LIBCKPT=$B/libckpt.so
