@@ -62,6 +62,22 @@ static void pause_a_little(void)
 	nanosleep(&t, NULL);
 }
 
+/* What may as well be known before the program is stopped. */
+static int step_look(struct job *j, struct err *err)
+{
+	__cleanup_fd int procfd = -1;
+	struct err ignored = ERR_INIT;
+	char path[64];
+
+	(void)err;
+	snprintf(path, sizeof(path), "/proc/%d", j->o->pid);
+	procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* Where that fails, the stop says why. */
+	if (procfd >= 0 && advice_read_early(procfd, &j->early, &ignored))
+		advice_early_done(&j->early);
+	return 0;
+}
+
 static int step_stop(struct job *j, struct err *err)
 {
 	uint64_t begun = now_ns();
@@ -156,6 +172,7 @@ static const struct {
 	const char *name;
 	int (*run)(struct job *, struct err *);
 } steps[] = {
+	{"look", step_look},
 	{"stop", step_stop},
 	{"prepare", step_prepare},
 	{"collect", step_collect},
@@ -180,6 +197,7 @@ static void job_done(struct job *j)
 	free(j->file_fd);
 	free(j->run_at);
 	proc_maps_done(&j->maps);
+	advice_early_done(&j->early);
 	process_done(j->proc);
 	free(j->tree.procs);
 }
@@ -248,6 +266,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 		.remote = &j.remote,
 		.proc = j.proc,
 		.maps = &j.maps,
+		.early_advice = &j.early,
 		.notice = notice,
 		.notice_arg = &j,
 		.ignore_child = j.o->ignore_child,

@@ -109,7 +109,7 @@ static int write_thread_state(struct job *j, struct thread *t, struct err *err)
 }
 
 /* Vector registers of a few threads, on their way from the threads to the file. */
-#define XSTATE_CHUNK 16u
+#define XSTATE_CHUNK 128u
 struct xstates {
 	struct job *j;
 	size_t first;

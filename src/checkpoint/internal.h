@@ -3,6 +3,7 @@
 #define GODWIT_CHECKPOINT_INTERNAL_H
 
 #include "checkpoint/checkpoint.h"
+#include "state/advice.h"
 #include "state/state.h"
 
 /* Everything of one checkpoint while it is made.  Lives in the guardian. */
@@ -13,6 +14,7 @@ struct job {
 	struct process *proc;     /* &tree.procs[0] */
 	struct capture capture;
 	struct proc_maps maps;
+	struct early_advice early;
 	struct image_writer *writer;
 	int front;        /* socket to the command */
 	uint64_t *run_at; /* offset of each run in the data area; [nruns]: its size */

@@ -24,6 +24,9 @@ int remote_died(struct remote *r, struct err *err);
 
 /* --- scratch.c --- */
 
+/* Calls that the scratch mapping for so many threads holds. */
+size_t remote_call_cap(size_t max_threads);
+
 /* Unmaps the scratch mapping, gives the leader back, cleans the vdso. */
 void remote_unmap_scratch(struct remote *r);
 /* Writes the units of threads [from, n) to the scratch mapping. */

@@ -157,8 +157,8 @@ static int run_group(struct remote *r, size_t first, size_t count, const struct 
 int remote_run_each(struct remote *r, const struct call *calls, size_t n, size_t data_len,
 		    remote_result_fn result, void *arg, struct err *err)
 {
-	size_t group = REMOTE_CALL_CAP / n;
-	__cleanup_free struct wire_call *w = io_alloc(REMOTE_CALL_CAP, sizeof(*w), err);
+	size_t cap = remote_call_cap(r->max_threads), group = cap / n;
+	__cleanup_free struct wire_call *w = io_alloc(cap, sizeof(*w), err);
 	__cleanup_free uint8_t *data = io_alloc(1, REMOTE_DATA_LEN, err);
 
 	if (!w || !data)

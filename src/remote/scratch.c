@@ -153,11 +153,20 @@ static uint64_t units_len(size_t max_threads)
 	return ALIGN_UP(max_threads * ARCH_UNIT_STRIDE, PAGE_SIZE_4K);
 }
 
-#define CALLS_LEN ALIGN_UP(REMOTE_CALL_CAP * sizeof(struct wire_call), PAGE_SIZE_4K)
+/* Room for a batch, and for a few calls of every thread at once. */
+size_t remote_call_cap(size_t max_threads)
+{
+	return max_threads * 8 > REMOTE_CALL_CAP ? max_threads * 8 : REMOTE_CALL_CAP;
+}
+
+static uint64_t calls_len(size_t max_threads)
+{
+	return ALIGN_UP(remote_call_cap(max_threads) * sizeof(struct wire_call), PAGE_SIZE_4K);
+}
 
 uint64_t remote_scratch_len(size_t max_threads)
 {
-	return units_len(max_threads) + CALLS_LEN + REMOTE_DATA_LEN;
+	return units_len(max_threads) + calls_len(max_threads) + REMOTE_DATA_LEN;
 }
 
 /* At r->scratch_at, which is free, for r->scratch_len bytes. */
@@ -180,7 +189,7 @@ static int map_scratch(struct remote *r, struct err *err)
 	}
 	r->scratch = r->scratch_at;
 	r->calls = r->scratch + units;
-	r->data = r->calls + CALLS_LEN;
+	r->data = r->calls + calls_len(r->max_threads);
 	fault_point("scratch mapped");
 	uint64_t b[6] = {r->calls, r->scratch_len - units, PROT_READ | PROT_WRITE};
 

@@ -15,6 +15,7 @@
 
 #include "base/io.h"
 #include "base/report.h"
+#include "state/advice.h"
 #include "state/state.h"
 
 #ifndef MADV_WIPEONFORK
@@ -72,16 +73,18 @@ static struct mapping *find(const struct process *p, uint64_t start)
 }
 
 /* Two flags of mmap(2) show nowhere else either; they belong to the mapping. */
-static void mark(struct process *p, uint64_t start, uint64_t end, const char *flags)
+static uint32_t parse_mapping_flags(const char *flags)
+{
+	return (strstr(flags, " nr") ? MAPPING_NORESERVE : 0) |
+	       (strstr(flags, " gd") ? MAPPING_GROWSDOWN : 0);
+}
+
+static void mark(struct process *p, uint64_t start, uint64_t end, uint32_t flags)
 {
 	struct mapping *m = find(p, start);
 
-	if (!m || m->start != start || m->end != end)
-		return;
-	if (strstr(flags, " nr"))
-		m->flags |= MAPPING_NORESERVE;
-	if (strstr(flags, " gd"))
-		m->flags |= MAPPING_GROWSDOWN;
+	if (m && m->start == start && m->end == end)
+		m->flags |= flags;
 }
 
 static int add(struct process *p, size_t *cap, uint64_t start, uint64_t end, uint32_t flags,
@@ -104,18 +107,19 @@ static int add(struct process *p, size_t *cap, uint64_t start, uint64_t end, uin
 	return 0;
 }
 
+/* What to do with the VmFlags of each mapping. */
 struct reader {
-	struct process *p;
-	size_t cap;
+	int (*take)(struct reader *r, const char *flags, struct err *err);
 	unsigned long start, end; /* of the mapping whose lines are being read */
+	struct process *p;
+	struct early_advice *early;
+	size_t cap;
 };
 
 static int take_line(struct reader *r, const char *line, struct err *err)
 {
-	if (!strncmp(line, "VmFlags:", 8)) {
-		mark(r->p, r->start, r->end, line + 8);
-		return add(r->p, &r->cap, r->start, r->end, parse_flags(line + 8), err);
-	}
+	if (!strncmp(line, "VmFlags:", 8))
+		return r->take(r, line + 8, err);
 	if (*line < 'A' || *line > 'Z')
 		sscanf(line, "%lx-%lx", &r->start, &r->end);
 	return 0;
@@ -147,16 +151,83 @@ static int take_lines(struct reader *r, int fd, struct err *err)
 	return n < 0 ? err_sys(err, -errno, "cannot read /proc/PID/smaps") : 0;
 }
 
-static int capture(struct capture *c, struct process *p, struct err *err)
+static int read_smaps(struct reader *r, int procfd, struct err *err)
 {
-	struct reader r = {.p = p};
-	__cleanup_fd int fd = openat(c->remote->procfd, "smaps", O_RDONLY | O_CLOEXEC);
+	__cleanup_fd int fd = openat(procfd, "smaps", O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0 && errno == ENOENT)
 		return 0; /* a kernel without CONFIG_PROC_PAGE_MONITOR */
 	if (fd < 0)
-		return err_sys(err, -errno, "cannot open /proc/%d/smaps", c->remote->pid);
-	return take_lines(&r, fd, err);
+		return err_sys(err, -errno, "cannot open /proc/PID/smaps");
+	return take_lines(r, fd, err);
+}
+
+static int take_now(struct reader *r, const char *flags, struct err *err)
+{
+	mark(r->p, r->start, r->end, parse_mapping_flags(flags));
+	return add(r->p, &r->cap, r->start, r->end, parse_flags(flags), err);
+}
+
+static int take_early(struct reader *r, const char *flags, struct err *err)
+{
+	struct early_advice *e = r->early;
+	void *v = io_grow(e->v, &r->cap, e->n + 1, sizeof(*e->v), err);
+
+	if (!v)
+		return err->error;
+	e->v = v;
+	e->v[e->n++] = (struct early_mapping){r->start, r->end, parse_flags(flags),
+					      parse_mapping_flags(flags)};
+	return 0;
+}
+
+int advice_read_early(int procfd, struct early_advice *ret, struct err *err)
+{
+	struct reader r = {.take = take_early, .early = ret};
+
+	return read_smaps(&r, procfd, err);
+}
+
+void advice_early_done(struct early_advice *e)
+{
+	free(e->v);
+	*e = (struct early_advice){0};
+}
+
+/* Both lists rise by address.  False when a mapping was not there before the stop. */
+static bool from_early(struct process *p, const struct early_advice *e, size_t *cap,
+		       struct err *err)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < p->nmappings; i++) {
+		const struct mapping *m = &p->mappings[i];
+
+		while (k < e->n && e->v[k].start < m->start)
+			k++;
+		if (k == e->n || e->v[k].start != m->start || e->v[k].end != m->end)
+			return false;
+		mark(p, m->start, m->end, e->v[k].mapping_flags);
+		if (add(p, cap, m->start, m->end, e->v[k].flags, err))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The kernel counts every page for smaps: 3 ms a GiB, and 10 ms for the mappings
+ * of a thousand threads.  So it is read before the program is stopped, and read
+ * again only if a mapping is there that was not.  What is lost is advice on an
+ * older mapping given in those few milliseconds.
+ */
+static int capture(struct capture *c, struct process *p, struct err *err)
+{
+	struct reader r = {.take = take_now, .p = p};
+
+	if (c->early_advice && c->early_advice->n && from_early(p, c->early_advice, &r.cap, err))
+		return 0;
+	p->nadvice = 0;
+	return err->error ? err->error : read_smaps(&r, c->remote->procfd, err);
 }
 
 static void codec(struct codec *c, struct process *p)

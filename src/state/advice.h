@@ -1,0 +1,23 @@
+/* Advice on mappings that is read before the program is stopped: see advice.c. */
+#ifndef GODWIT_STATE_ADVICE_H
+#define GODWIT_STATE_ADVICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct early_advice {
+	struct early_mapping {
+		uint64_t start, end;
+		uint32_t flags;         /* as in struct advice */
+		uint32_t mapping_flags; /* enum mapping_flag */
+	} * v;
+	size_t n;
+};
+
+/* procfd is the target's /proc/PID, which need not be stopped. */
+int advice_read_early(int procfd, struct early_advice *ret, struct err *err) __must_check;
+void advice_early_done(struct early_advice *e);
+
+#endif
