@@ -108,66 +108,39 @@ static int write_thread_state(struct job *j, struct thread *t, struct err *err)
 	return image_writer_note(j->writer, "GODWIT", NOTE_THREAD, b.p, b.len, err);
 }
 
-/* Vector registers of a few threads, on their way from the threads to the file. */
-#define XSTATE_CHUNK 128u
-struct xstates {
-	struct job *j;
-	size_t first;
-	uint8_t *area; /* XSTATE_CHUNK x the size of one */
-};
-
-/* In the worker that traces the thread. */
-static int read_xstate(void *arg, size_t i, struct err *err)
+/* From the stopped thread straight to the file.  An xsave area begins with what
+ * NT_FPREGSET holds, the 512 bytes of fxsave (Intel SDM vol. 1, 13.4.1). */
+static int write_vector_registers(struct job *j, pid_t tid, uint8_t *xstate, struct err *err)
 {
-	struct xstates *x = arg;
-	uint32_t size = x->j->proc->system.xstate_size;
-	pid_t tid = x->j->remote.threads[i].tid;
-	struct iovec v = {x->area + (i - x->first) * (size_t)size, size};
+	uint32_t size = j->proc->system.xstate_size;
+	struct iovec v = {xstate, size};
+	int ret;
 
 	if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_X86_XSTATE, &v))
 		return err_sys(err, -errno, "cannot read the vector registers of thread %d", tid);
 	if (v.iov_len != size)
 		return err_set(err, -EPROTO, "thread %d has %zu bytes of vector registers, not %u",
 			       tid, v.iov_len, size);
-	return 0;
-}
-
-/* An xsave area begins with what NT_FPREGSET holds, the 512 bytes of fxsave
- * (Intel SDM vol. 1, 13.4.1). */
-static int write_thread(struct job *j, size_t i, const uint8_t *xstate, struct err *err)
-{
-	struct process *p = j->proc;
-	int ret;
-
-	if ((ret = write_prstatus(j, &p->threads[i], err)) ||
-	    (ret = write_thread_state(j, &p->threads[i], err)) ||
-	    (i == 0 && (ret = write_process_notes(j, err))) ||
-	    (ret = image_writer_note(j->writer, "CORE", NT_FPREGSET, xstate,
+	if ((ret = image_writer_note(j->writer, "CORE", NT_FPREGSET, xstate,
 				     sizeof(struct user_fpregs_struct), err)))
 		return ret;
-	return image_writer_note(j->writer, "LINUX", NT_X86_XSTATE, xstate, p->system.xstate_size,
-				 err);
+	return image_writer_note(j->writer, "LINUX", NT_X86_XSTATE, xstate, size, err);
 }
 
 int job_write_notes(struct job *j, struct err *err)
 {
 	struct process *p = j->proc;
-	size_t size = p->system.xstate_size;
-	__cleanup_free uint8_t *area = io_alloc(XSTATE_CHUNK, size, err);
-	struct xstates x = {.j = j, .area = area};
+	__cleanup_free uint8_t *xstate = io_alloc(1, p->system.xstate_size, err);
 
-	if (!area)
+	if (!xstate)
 		return err->error;
-	for (x.first = 0; x.first < p->nthreads; x.first += XSTATE_CHUNK) {
-		size_t end = x.first + XSTATE_CHUNK;
+	for (size_t i = 0; i < p->nthreads; i++) {
 		int ret;
 
-		if (end > p->nthreads)
-			end = p->nthreads;
-		ret = remote_each_thread(&j->remote, x.first, end, read_xstate, &x, err);
-		for (size_t i = x.first; i < end && !ret; i++)
-			ret = write_thread(j, i, area + (i - x.first) * size, err);
-		if (ret)
+		if ((ret = write_prstatus(j, &p->threads[i], err)) ||
+		    (ret = write_thread_state(j, &p->threads[i], err)) ||
+		    (i == 0 && (ret = write_process_notes(j, err))) ||
+		    (ret = write_vector_registers(j, j->remote.threads[i].tid, xstate, err)))
 			return ret;
 	}
 	return process_store(p, j->writer, err);

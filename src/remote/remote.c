@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "remote/crew.h"
 
 static int transfer(const struct remote *r, bool write, uint64_t addr, void *buf, size_t len)
 {
@@ -58,38 +57,6 @@ int remote_getfd(const struct remote *r, int fd)
 	return got < 0 ? -errno : got;
 }
 
-struct each {
-	struct remote *r;
-	size_t from, end;
-	remote_thread_fn fn;
-	void *arg;
-	struct err err[8]; /* per worker */
-};
-
-static void each_of_worker(void *arg, unsigned worker)
-{
-	struct each *e = arg;
-
-	e->err[worker] = ERR_INIT;
-	for (size_t i = e->from; i < e->end; i++)
-		if (e->r->threads[i].owner == worker && e->fn(e->arg, i, &e->err[worker]))
-			return;
-}
-
-int remote_each_thread(struct remote *r, size_t from, size_t end, remote_thread_fn fn, void *arg,
-		       struct err *err)
-{
-	struct each e = {.r = r, .from = from, .end = end, .fn = fn, .arg = arg};
-
-	crew_run(r->crew, each_of_worker, &e);
-	for (unsigned i = 0; i < crew_size(r->crew); i++)
-		if (e.err[i].error) {
-			*err = e.err[i];
-			return err->error;
-		}
-	return 0;
-}
-
 int remote_add_thread(struct remote *r, pid_t tid, pid_t ns_tid, struct err *err)
 {
 	void *v = io_grow(r->threads, &r->cap, r->n + 1, sizeof(*r->threads), err);
@@ -124,27 +91,16 @@ static void forget(struct remote *r)
 	io_close_fd(&r->pidfd);
 	io_close_fd(&r->procfd);
 	io_close_fd(&r->memfd);
-	crew_stop(r->crew);
-	r->crew = NULL;
 	free(r->threads);
 	r->threads = NULL;
 	r->n = r->cap = 0;
 }
 
-static int give_back_one(void *arg, size_t i, struct err *err)
-{
-	(void)err;
-	/* A thread that has died needs nothing back. */
-	if (remote_give_back(&((struct remote *)arg)->threads[i]))
-		return 0;
-	return 0;
-}
-
 void remote_finish(struct remote *r)
 {
-	struct err ignored = ERR_INIT;
-
-	if (r->n && !remote_each_thread(r, 1, r->n, give_back_one, r, &ignored) && r->vdso_unit)
+	for (size_t i = 1; i < r->n; i++)
+		remote_give_back(&r->threads[i]);
+	if (r->n && r->vdso_unit)
 		remote_unmap_scratch(r);
 }
 
@@ -162,27 +118,21 @@ static bool has_stopped_soon(pid_t tid, int *status)
 	return false;
 }
 
-static int detach_one(void *arg, size_t i, struct err *err)
-{
-	struct tracee *t = &((struct remote *)arg)->threads[i];
-	int status;
-
-	(void)err;
-	remote_give_back(t);
-	/* A thread that we have asked to stop must have stopped before it can be
-	 * let go.  One in an uninterruptible wait (a device, vfork) may never
-	 * stop: our own end lets it go. */
-	if (t->stopped || has_stopped_soon(t->tid, &status))
-		ptrace(PTRACE_DETACH, t->tid, 0, 0);
-	return 0;
-}
-
 void remote_release(struct remote *r)
 {
-	struct err ignored = ERR_INIT;
-
 	remote_finish(r);
-	if (!remote_each_thread(r, 0, r->n, detach_one, r, &ignored) && r->stop_held)
+	for (size_t i = 0; i < r->n; i++) {
+		struct tracee *t = &r->threads[i];
+		int status;
+
+		remote_give_back(t);
+		/* A thread that we have asked to stop must have stopped before it
+		 * can be let go.  One in an uninterruptible wait (a device, vfork)
+		 * may never stop: our own end lets it go. */
+		if (t->stopped || has_stopped_soon(t->tid, &status))
+			ptrace(PTRACE_DETACH, t->tid, 0, 0);
+	}
+	if (r->stop_held)
 		syscall(SYS_pidfd_send_signal, r->pidfd, SIGSTOP, NULL, 0);
 	forget(r);
 }

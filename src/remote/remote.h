@@ -24,11 +24,10 @@
 
 /* One thread of the target, attached by PTRACE_SEIZE. */
 struct tracee {
-	pid_t tid;     /* in our pid namespace */
-	pid_t ns_tid;  /* in the target's innermost pid namespace */
-	uint8_t owner; /* the worker that traces it: remote/crew.h */
-	bool seized;   /* it is ours */
-	bool ended;    /* while attaching: it is gone */
+	pid_t tid;    /* in our pid namespace */
+	pid_t ns_tid; /* in the target's innermost pid namespace */
+	bool seized;  /* it is ours */
+	bool ended;   /* while attaching: it is gone */
 	bool stopped;
 	bool borrowed;                /* it stands in a unit: its own registers are in regs */
 	struct user_regs_struct regs; /* as the program goes on with them */
@@ -42,7 +41,6 @@ struct remote {
 	int pidfd, procfd, memfd; /* pidfd_open(), /proc/PID, /proc/PID/mem */
 	struct tracee *threads;   /* [0] is the leader */
 	size_t n, cap;
-	struct crew *crew;             /* of tracers; NULL: the caller traces all */
 	pid_t max_tid;                 /* the highest of those that were seized */
 	int bell;                      /* signal by which a unit reports that its list is done */
 	bool stop_held;                /* a SIGSTOP came meanwhile: given back on release */
@@ -102,15 +100,6 @@ typedef int (*remote_result_fn)(void *arg, size_t thread, const struct wire_call
 				const void *data, struct err *err);
 int remote_run_each(struct remote *r, const struct call *calls, size_t n, size_t data_len,
 		    remote_result_fn result, void *arg, struct err *err) __must_check;
-
-/*
- * Calls fn for each thread [from, end), in the worker that traces it: the only
- * one whose ptrace requests on it are obeyed.  Several run at once.  The first
- * failure is returned.
- */
-typedef int (*remote_thread_fn)(void *arg, size_t thread, struct err *err);
-int remote_each_thread(struct remote *r, size_t from, size_t end, remote_thread_fn fn, void *arg,
-		       struct err *err) __must_check;
 
 /* Read or write the target's memory, wherever it may be read or written by its
  * own protection; the _force forms also where not.  Whole length or a negative errno. */

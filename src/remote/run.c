@@ -6,7 +6,6 @@
 
 #include "base/fault.h"
 #include "base/io.h"
-#include "remote/crew.h"
 
 static int check_result(const struct call *c, struct err *err)
 {
@@ -79,50 +78,6 @@ int remote_run(struct remote *r, struct program *p, struct err *err)
 	return 0;
 }
 
-/* Threads [first, end), each with n calls of its own. */
-struct group {
-	struct remote *r;
-	size_t n, first, end;
-	struct err err[8]; /* per worker */
-};
-
-static int run_own(struct group *g, unsigned worker, struct err *err)
-{
-	struct remote *r = g->r;
-	int ret;
-
-	for (size_t i = g->first; i < g->end; i++) {
-		struct tracee *t = &r->threads[i];
-		struct user_regs_struct regs = t->regs;
-
-		if (t->owner != worker)
-			continue;
-		arch_enter_list(&regs, remote_unit(r, i),
-				r->calls + (i - g->first) * g->n * sizeof(struct wire_call), g->n);
-		if ((ret = remote_enter(r, t, &regs, err)))
-			return ret;
-	}
-	/* The last first: while we sleep until it is done, the others run, and most
-	 * of them have stopped when we come to ask. */
-	for (size_t i = g->end; i-- > g->first;) {
-		struct user_regs_struct regs;
-
-		if (r->threads[i].owner == worker &&
-		    (ret = remote_wait_bell(r, &r->threads[i], remote_unit(r, i), &regs, err)))
-			return ret;
-	}
-	return 0;
-}
-
-static void run_share(void *arg, unsigned worker)
-{
-	struct group *g = arg;
-
-	g->err[worker] = ERR_INIT;
-	if (run_own(g, worker, &g->err[worker]))
-		return; /* the error is the result */
-}
-
 /* Calls and data of one group of threads, laid out one thread after the other. */
 static int run_group(struct remote *r, size_t first, size_t count, const struct call *calls,
 		     size_t n, size_t data_len, struct wire_call *w, uint8_t *data, struct err *err)
@@ -140,14 +95,23 @@ static int run_group(struct remote *r, size_t first, size_t count, const struct 
 		}
 	if ((ret = remote_write(r, r->calls, w, count * n * sizeof(*w))))
 		return err_sys(err, ret, "cannot write to the scratch mapping");
-	struct group g = {.r = r, .n = n, .first = first, .end = first + count};
+	for (size_t i = 0; i < count; i++) {
+		struct tracee *t = &r->threads[first + i];
+		struct user_regs_struct regs = t->regs;
 
-	crew_run(r->crew, run_share, &g);
-	for (unsigned i = 0; i < crew_size(r->crew); i++)
-		if (g.err[i].error) {
-			*err = g.err[i];
-			return err->error;
-		}
+		arch_enter_list(&regs, remote_unit(r, first + i), r->calls + i * n * sizeof(*w), n);
+		if ((ret = remote_enter(r, t, &regs, err)))
+			return ret;
+	}
+	/* The last first: while we sleep until it is done, both cores run the
+	 * others, and most of them have stopped when we come to ask. */
+	for (size_t i = count; i-- > 0;) {
+		struct user_regs_struct regs;
+
+		if ((ret = remote_wait_bell(r, &r->threads[first + i], remote_unit(r, first + i),
+					    &regs, err)))
+			return ret;
+	}
 	if ((ret = remote_read(r, r->calls, w, count * n * sizeof(*w))) ||
 	    (ret = remote_read(r, r->data, data, count * data_len)))
 		return err_sys(err, ret, "cannot read from the scratch mapping");

@@ -25,7 +25,6 @@
 #include "base/guardian.h"
 #include "base/io.h"
 #include "proc/status.h"
-#include "remote/crew.h"
 
 /* A thread in an uninterruptible wait does not stop; how long to wait for it. */
 #define STOP_TIMEOUT_S 10
@@ -171,9 +170,6 @@ static int seize_thread(const struct remote *r, pid_t tid)
 	return 0;
 }
 
-/* From so many threads on, several workers share the attaching. */
-#define CREW_FROM 32
-
 /* Adds the threads that are not ours yet to the list; *ret_new counts them. */
 static int list_pass(struct remote *r, size_t *ret_new, struct err *err)
 {
@@ -212,10 +208,8 @@ static int list_pass(struct remote *r, size_t *ret_new, struct err *err)
 	return err->error;
 }
 
-static int seize_one(void *arg, size_t i, struct err *err)
+static int seize_one(struct remote *r, struct tracee *t, struct err *err)
 {
-	struct remote *r = arg;
-	struct tracee *t = &r->threads[i];
 	int error = seize_thread(r, t->tid);
 
 	if (error) {
@@ -248,8 +242,7 @@ static int wait_bounded(pid_t tid, int *status)
 			syscall(SYS_sched_yield);
 			continue;
 		}
-		/* Blocked SIGCHLD wakes us when any thread stops; another worker may
-		 * have taken it, so the sleep is short. */
+		/* Blocked SIGCHLD wakes us when any thread stops. */
 		sigtimedwait(&chld, NULL, &step);
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		if (now.tv_sec - start.tv_sec >= STOP_TIMEOUT_S)
@@ -302,10 +295,8 @@ static int read_thread(struct remote *r, struct tracee *t, struct err *err)
 	return 0;
 }
 
-static int stop_one(void *arg, size_t i, struct err *err)
+static int stop_one(struct remote *r, struct tracee *t, struct err *err)
 {
-	struct remote *r = arg;
-	struct tracee *t = &r->threads[i];
 	int ret = t->ended ? 0 : wait_stop(t, err);
 
 	if (ret < 0)
@@ -329,28 +320,15 @@ static void forget_ended(struct remote *r, size_t from)
 	r->n = n;
 }
 
-/* Shares threads [from, n) out.  The leader is always ours: whole programs run in it. */
-static void share_out(struct remote *r, size_t from)
-{
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-
-	if (!r->crew && r->n >= CREW_FROM && cpus > 1 &&
-	    crew_start(&r->crew, cpus > 4 ? 3 : (unsigned)cpus - 1))
-		r->crew = NULL; /* then we work alone */
-	for (size_t i = from; i < r->n; i++)
-		r->threads[i].owner =
-			r->threads[i].tid == r->pid ? 0 : (uint8_t)(i % crew_size(r->crew));
-}
-
 /* Attaches to and stops what list_pass found. */
 static int take_new(struct remote *r, size_t from, struct err *err)
 {
-	int ret;
+	int ret = 0;
 
-	share_out(r, from);
-	ret = remote_each_thread(r, from, r->n, seize_one, r, err);
-	if (!ret)
-		ret = remote_each_thread(r, from, r->n, stop_one, r, err);
+	for (size_t i = from; i < r->n && !ret; i++)
+		ret = seize_one(r, &r->threads[i], err);
+	for (size_t i = from; i < r->n && !ret; i++)
+		ret = stop_one(r, &r->threads[i], err);
 	forget_ended(r, from);
 	return ret;
 }

@@ -87,30 +87,19 @@ static int ask(struct capture *c, struct process *p, struct err *err)
 	return ret;
 }
 
-struct reading {
-	struct capture *c;
-	struct process *p;
-};
-
-/* Any of ours may ask; sharing it out is faster. */
-static int read_one(void *arg, size_t i, struct err *err)
-{
-	struct reading *r = arg;
-
-	return read_thread(r->c->remote->threads[i].tid, &r->p->sched[i], err);
-}
-
 static int capture(struct capture *c, struct process *p, struct err *err)
 {
-	struct reading r = {c, p};
-
 	p->sched = io_alloc(c->remote->n, sizeof(*p->sched), err);
 	if (!p->sched)
 		return err->error;
 	p->nsched = c->remote->n;
-	int ret = remote_each_thread(c->remote, 0, p->nsched, read_one, &r, err);
+	for (size_t i = 0; i < p->nsched; i++) {
+		int ret = read_thread(c->remote->threads[i].tid, &p->sched[i], err);
 
-	return ret ? ret : ask(c, p, err);
+		if (ret)
+			return ret;
+	}
+	return ask(c, p, err);
 }
 
 static void codec(struct codec *c, struct process *p)

@@ -74,18 +74,6 @@ static int take_answers(void *arg, size_t i, const struct wire_call *calls, cons
 	return 0;
 }
 
-/* In the worker that traces the thread. */
-static int peek_one(void *arg, size_t i, struct err *err)
-{
-	struct asking *ask = arg;
-	struct thread *t = &ask->p->threads[i];
-
-	if (!ask->peek[i])
-		return 0;
-	return state_peek_pending(ask->c->remote->threads[i].tid, false, &t->pending, &t->npending,
-				  err);
-}
-
 static int ask_threads(struct capture *c, struct process *p, struct err *err)
 {
 	const struct call calls[] = {
@@ -114,7 +102,12 @@ static int ask_threads(struct capture *c, struct process *p, struct err *err)
 		return err->error;
 	ret = remote_run_each(c->remote, calls, ARRAY_SIZE(calls), sizeof(struct answers),
 			      take_answers, &ask, err);
-	return ret ? ret : remote_each_thread(c->remote, 0, p->nthreads, peek_one, &ask, err);
+	for (size_t i = 0; i < p->nthreads && !ret; i++)
+		if (peek[i])
+			ret = state_peek_pending(c->remote->threads[i].tid, false,
+						 &p->threads[i].pending, &p->threads[i].npending,
+						 err);
+	return ret;
 }
 
 /*
@@ -164,15 +157,12 @@ static int read_rseq(struct capture *c, struct tracee *t, struct thread *th, str
 	return th->rseq_addr && !arch_in_syscall(&t->regs) ? leave_rseq(c, t, th, err) : 0;
 }
 
-static int read_one(void *arg, size_t i, struct err *err)
+static int read_one(struct capture *c, struct tracee *t, struct thread *th, struct err *err)
 {
-	struct asking *ask = arg;
-	struct tracee *t = &ask->c->remote->threads[i];
-	struct thread *th = &ask->p->threads[i];
 	int ret;
 
 	th->tid = t->ns_tid;
-	if ((ret = read_rseq(ask->c, t, th, err)))
+	if ((ret = read_rseq(c, t, th, err)))
 		return ret;
 	th->regs = t->regs;
 	th->sigmask = t->sigmask;
@@ -181,13 +171,17 @@ static int read_one(void *arg, size_t i, struct err *err)
 
 int threads_read_registers(struct capture *c, struct process *p, struct err *err)
 {
-	struct asking ask = {.c = c, .p = p};
-
 	p->threads = io_alloc(c->remote->n, sizeof(*p->threads), err);
 	if (!p->threads)
 		return err->error;
 	p->nthreads = c->remote->n;
-	return remote_each_thread(c->remote, 0, p->nthreads, read_one, &ask, err);
+	for (size_t i = 0; i < p->nthreads; i++) {
+		int ret = read_one(c, &c->remote->threads[i], &p->threads[i], err);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
 void thread_codec(struct codec *c, struct thread *t)
