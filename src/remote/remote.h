@@ -117,7 +117,8 @@ int remote_getfd(const struct remote *r, int fd) __must_check;
 
 /* Opens pidfd, procfd and memfd, and takes the stopped thread pid as the leader. */
 int remote_adopt(struct remote *r, pid_t pid, pid_t ns_pid, struct err *err) __must_check;
-/* Places the scratch area of an adopted process at the address given, by its vdso's tail. */
+/* bell, if set before: a signal that the program to come does not have pending.
+ * Places the scratch area of an adopted process at the address given, by its vdso's tail. */
 int remote_prepare_at(struct remote *r, uint64_t scratch, size_t max_threads, uint64_t vdso,
 		      uint64_t vdso_len, struct err *err) __must_check;
 /* Bytes of the scratch area for so many threads. */

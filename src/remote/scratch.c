@@ -304,7 +304,8 @@ int remote_prepare_at(struct remote *r, uint64_t scratch, size_t max_threads, ui
 {
 	int ret;
 
-	r->bell = SIGURG;
+	if (!r->bell)
+		r->bell = SIGURG;
 	r->max_threads = max_threads;
 	r->scratch_at = scratch;
 	r->scratch_len = remote_scratch_len(max_threads);

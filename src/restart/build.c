@@ -286,12 +286,37 @@ static int join_verifier(struct verifier *v, struct err *err)
 	return v->ret;
 }
 
+static bool has_pending(const struct pending_signal *v, size_t n, int sig)
+{
+	for (size_t i = 0; i < n; i++)
+		if (((const siginfo_t *)(const void *)v[i].info)->si_signo == sig)
+			return true;
+	return false;
+}
+
+/*
+ * The signal by which a thread tells that its calls are done is the only one that
+ * is not blocked meanwhile: were it among those that are made pending again, the
+ * program's handler would run, half restored.  (Go has SIGURG pending at most times.)
+ */
+static int choose_bell(const struct process *p)
+{
+	for (int sig = SIGURG;; sig = sig == SIGURG ? 64 : sig - 1) {
+		bool pending = has_pending(p->pending, p->npending, sig);
+
+		for (size_t i = 0; i < p->nthreads && !pending; i++)
+			pending = has_pending(p->threads[i].pending, p->threads[i].npending, sig);
+		if (!pending || sig == 33)
+			return sig;
+	}
+}
+
 static int build(struct rebuild *b, pid_t pid, struct err *err)
 {
 	struct verifier v = {.b = b, .err = ERR_INIT};
 	__cleanup_buf struct buf text = {0};
 	struct proc_maps maps = {0};
-	const struct proc_map *vdso;
+	const struct proc_map *vdso = NULL;
 	int ret;
 
 	v.started = !pthread_create(&v.thread, NULL, verify, &v);
@@ -302,6 +327,7 @@ static int build(struct rebuild *b, pid_t pid, struct err *err)
 		ret = place(b, &maps, err);
 	if (!ret && !(vdso = find_vdso(&maps)))
 		ret = err_refuse(err, "the new process has no vdso");
+	b->remote.bell = choose_bell(&b->proc);
 	if (!ret)
 		ret = remote_prepare_at(&b->remote, b->restore.scratch, b->proc.nthreads,
 					vdso->start, vdso->end - vdso->start, err);
