@@ -40,17 +40,32 @@ static void fill_unit(const struct remote *r, size_t thread, uint8_t unit[ARCH_U
 	memcpy(unit + ARCH_UNIT_CODE, &d, sizeof(d));
 }
 
-/* A signal that the program ignores by default or by its own will: if we die,
- * it has no effect.  Not one that is pending: it would be taken by the way.
- * SIGCONT would drop a pending stop; it comes last. */
+/*
+ * The bell is best a signal that the program ignores, by default or by its own
+ * will: if we die, it has no effect.  Never one that is pending: it would be taken by the
+ * way.  SIGCONT would drop a pending stop, and the stops a pending SIGCONT, so
+ * these come late or never.  A program that catches all of them is lent one that
+ * means little.  0 when there is none.
+ */
 static int choose_bell(const struct proc_status *st)
 {
-	static const int candidates[] = {SIGURG, SIGWINCH, SIGCHLD, SIGCONT};
+	static const int mild[] = {SIGURG, SIGWINCH, SIGCHLD, SIGCONT};
+	uint64_t taken = st->sig_caught | st->sig_pending;
+	uint64_t ignored = st->sig_ignored & ~st->sig_pending;
 
-	for (size_t i = 0; i < ARRAY_SIZE(candidates); i++)
-		if (!((st->sig_caught | st->sig_pending) >> (candidates[i] - 1) & 1))
-			return candidates[i];
-	return SIGCONT;
+	for (size_t i = 0; i < ARRAY_SIZE(mild) - 1; i++)
+		if (!(taken >> (mild[i] - 1) & 1))
+			return mild[i];
+	for (int sig = 1; sig <= 64; sig++)
+		if (ignored >> (sig - 1) & 1 && sig != SIGCONT && sig != SIGTSTP &&
+		    sig != SIGTTIN && sig != SIGTTOU)
+			return sig;
+	if (!(taken >> (SIGCONT - 1) & 1))
+		return SIGCONT;
+	for (size_t i = 0; i < ARRAY_SIZE(mild); i++)
+		if (!(st->sig_pending >> (mild[i] - 1) & 1))
+			return mild[i];
+	return 0;
 }
 
 /* The ids by which the target itself knows its threads. */
@@ -96,6 +111,12 @@ int remote_check(struct remote *r, struct err *err)
 		return err_hint(err, "start it with GLIBC_TUNABLES=glibc.cpu.hwcaps=-SHSTK");
 	}
 	r->bell = choose_bell(&st);
+	if (!r->bell) {
+		err_refuse(err, "process %d has each signal pending that could be lent to it",
+			   r->pid);
+		return err_hint(
+			err, "let it take its pending SIGURG, SIGWINCH, SIGCHLD or SIGCONT first");
+	}
 	return read_ns_ids(r, &st, err);
 }
 
