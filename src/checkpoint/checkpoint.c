@@ -78,6 +78,17 @@ static int step_look(struct job *j, struct err *err)
 	return 0;
 }
 
+static int stop_once(struct job *j, struct err *err)
+{
+	int ret = remote_seize(&j->remote, j->o->pid, err);
+
+	if (ret)
+		return ret;
+	if ((ret = read_maps(j, err)) || (ret = remote_check(&j->remote, &j->maps, err)))
+		remote_release(&j->remote);
+	return ret;
+}
+
 static int step_stop(struct job *j, struct err *err)
 {
 	uint64_t begun = now_ns();
@@ -85,8 +96,9 @@ static int step_stop(struct job *j, struct err *err)
 
 	for (;;) {
 		j->stopped_ns = now_ns();
-		ret = remote_seize(&j->remote, j->o->pid, err);
-		if (ret != -EALREADY || j->stopped_ns - begun > PATIENCE_NS || job_is_cancelled(j))
+		ret = stop_once(j, err);
+		if ((ret != -EALREADY && ret != -EINPROGRESS) ||
+		    j->stopped_ns - begun > PATIENCE_NS || job_is_cancelled(j))
 			return ret;
 		*err = ERR_INIT;
 		pause_a_little();
@@ -95,12 +107,9 @@ static int step_stop(struct job *j, struct err *err)
 
 static int step_prepare(struct job *j, struct err *err)
 {
-	int ret;
+	int ret = threads_read_registers(&j->capture, j->proc, err);
 
-	if ((ret = read_maps(j, err)) || (ret = remote_check(&j->remote, err)) ||
-	    (ret = threads_read_registers(&j->capture, j->proc, err)))
-		return ret;
-	return remote_prepare(&j->remote, &j->maps, err);
+	return ret ? ret : remote_prepare(&j->remote, &j->maps, err);
 }
 
 static int step_collect(struct job *j, struct err *err)

@@ -133,7 +133,7 @@ static int try_engine(struct remote *r, pid_t pid, struct err *err)
 	if (!ret)
 		ret = proc_parse_maps(text.p, &maps, err);
 	if (!ret)
-		ret = remote_check(r, err);
+		ret = remote_check(r, &maps, err);
 	if (!ret)
 		ret = remote_prepare(r, &maps, err);
 	proc_maps_done(&maps);

@@ -45,6 +45,7 @@ struct remote {
 	int bell;                      /* signal by which a unit reports that its list is done */
 	bool stop_held;                /* a SIGSTOP came meanwhile: given back on release */
 	uint64_t vdso_unit;            /* address of the unit in the vdso's tail, 0: not there */
+	uint64_t vdso_room;            /* where there is room for it */
 	uint64_t scratch, scratch_len; /* scratch == 0: not mapped */
 	uint64_t scratch_at;           /* where it is, or is about to be */
 	uint64_t calls, data;          /* its parts: calls, and data for calls */
@@ -64,9 +65,10 @@ int remote_seize(struct remote *r, pid_t pid, struct err *err) __must_check;
 /*
  * Reads what must be known before anything is run: ids in the target's own pid
  * namespace, ignored signals.  Refuses what forbids remote calls (seccomp
- * filters, shadow stacks).
+ * filters, shadow stacks).  -EINPROGRESS: a thread is still being put right after a
+ * godwit that was killed; release the target, and try again a little later.
  */
-int remote_check(struct remote *r, struct err *err) __must_check;
+int remote_check(struct remote *r, const struct proc_maps *maps, struct err *err) __must_check;
 
 /*
  * Maps the scratch area in a target that remote_check passed: from here on

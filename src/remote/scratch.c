@@ -92,7 +92,101 @@ static int read_ns_ids(struct remote *r, const struct proc_status *leader, struc
 	return 0;
 }
 
-int remote_check(struct remote *r, struct err *err)
+/* Where the vdso's ELF image ends, rounded up to 16; 0 when it makes no sense. */
+static uint64_t vdso_image_end(const uint8_t *p, uint64_t len)
+{
+	const Elf64_Ehdr *eh = (const void *)p;
+	uint64_t end;
+
+	if (len < sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG) || eh->e_phoff > len ||
+	    eh->e_phnum > 64 || eh->e_phoff + eh->e_phnum * sizeof(Elf64_Phdr) > len)
+		return 0;
+	end = eh->e_shoff + (uint64_t)eh->e_shnum * eh->e_shentsize;
+	for (int i = 0; i < eh->e_phnum; i++) {
+		const Elf64_Phdr *ph = (const void *)(p + eh->e_phoff + (size_t)i * sizeof(*ph));
+
+		if (ph->p_offset + ph->p_filesz > end)
+			end = ph->p_offset + ph->p_filesz;
+	}
+	return end > len ? 0 : ALIGN_UP(end, 16);
+}
+
+/*
+ * Finds the room for the unit behind the vdso's image.  *stale is what a godwit
+ * that was killed has left there; untouched when nothing.
+ */
+static int find_vdso_room(struct remote *r, uint64_t vdso, uint64_t len,
+			  struct arch_unit_data *stale, struct err *err)
+{
+	__cleanup_free uint8_t *p = NULL;
+	uint64_t end;
+	int ret;
+
+	if (!len || len > (1u << 20))
+		return err_refuse(err, "process %d has no vdso", r->pid);
+	if (!(p = io_alloc(1, len, err)))
+		return err->error;
+	if ((ret = remote_read(r, vdso, p, len)))
+		return err_sys(err, ret, "cannot read the vdso of process %d", r->pid);
+	end = vdso_image_end(p, len);
+	if (!end || end + ARCH_UNIT_STRIDE > len) {
+		err_refuse(err, "the vdso of this kernel has no room behind it");
+		return err_hint(err, "please report the kernel's version");
+	}
+	if (!memcmp(p + end, arch_unit_code, ARCH_UNIT_CODE))
+		memcpy(stale, p + end + ARCH_UNIT_CODE, sizeof(*stale));
+	r->vdso_room = vdso + end;
+	return 0;
+}
+
+static int place_vdso_unit(struct remote *r, struct err *err)
+{
+	uint8_t unit[ARCH_UNIT_STRIDE];
+	int ret;
+
+	fill_unit(r, 0, unit);
+	if ((ret = remote_write_force(r, r->vdso_room, unit, sizeof(unit))))
+		return err_sys(err, ret, "cannot write to the vdso of process %d", r->pid);
+	r->vdso_unit = r->vdso_room;
+	fault_point("unit in the vdso");
+	return 0;
+}
+
+static int find_room_and_stale(struct remote *r, const struct proc_maps *maps,
+			       struct arch_unit_data *stale, struct err *err)
+{
+	for (size_t i = 0; i < maps->n; i++)
+		if (!strcmp(maps->v[i].name, "[vdso]"))
+			return find_vdso_room(r, maps->v[i].start,
+					      maps->v[i].end - maps->v[i].start, stale, err);
+	return err_refuse(err, "process %d has no vdso", r->pid);
+}
+
+/*
+ * The race: 1. a godwit is killed while a thread runs in its unit; 2. the kernel
+ * resumes the thread, which will put itself right; 3. before it has done so, we
+ * stop it.  What stands in its registers is not the program's, and the unit that
+ * it needs is where we want ours.  It must be let go for a moment.
+ */
+static int refuse_healing(struct remote *r, const struct proc_maps *maps, struct err *err)
+{
+	struct arch_unit_data stale = {0};
+	int ret = find_room_and_stale(r, maps, &stale, err);
+
+	if (ret || !stale.signal)
+		return ret;
+	for (size_t i = 0; i < r->n; i++) {
+		uint64_t ip = r->threads[i].regs.rip;
+
+		if (ip - r->vdso_room < ARCH_UNIT_STRIDE || ip - stale.scratch < stale.scratch_len)
+			return err_set(err, -EINPROGRESS,
+				       "thread %d is still being put right after a killed godwit",
+				       r->threads[i].tid);
+	}
+	return 0;
+}
+
+int remote_check(struct remote *r, const struct proc_maps *maps, struct err *err)
 {
 	__cleanup_buf struct buf b = {0};
 	struct proc_status st;
@@ -117,56 +211,9 @@ int remote_check(struct remote *r, struct err *err)
 		return err_hint(
 			err, "let it take its pending SIGURG, SIGWINCH, SIGCHLD or SIGCONT first");
 	}
-	return read_ns_ids(r, &st, err);
-}
-
-/* Where the vdso's ELF image ends, rounded up to 16; 0 when it makes no sense. */
-static uint64_t vdso_image_end(const uint8_t *p, uint64_t len)
-{
-	const Elf64_Ehdr *eh = (const void *)p;
-	uint64_t end;
-
-	if (len < sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG) || eh->e_phoff > len ||
-	    eh->e_phnum > 64 || eh->e_phoff + eh->e_phnum * sizeof(Elf64_Phdr) > len)
-		return 0;
-	end = eh->e_shoff + (uint64_t)eh->e_shnum * eh->e_shentsize;
-	for (int i = 0; i < eh->e_phnum; i++) {
-		const Elf64_Phdr *ph = (const void *)(p + eh->e_phoff + (size_t)i * sizeof(*ph));
-
-		if (ph->p_offset + ph->p_filesz > end)
-			end = ph->p_offset + ph->p_filesz;
-	}
-	return end > len ? 0 : ALIGN_UP(end, 16);
-}
-
-/* *stale is what a godwit that was killed has left there; zeroed when nothing. */
-static int place_vdso_unit(struct remote *r, uint64_t vdso, uint64_t len,
-			   struct arch_unit_data *stale, struct err *err)
-{
-	uint8_t unit[ARCH_UNIT_STRIDE];
-	__cleanup_free uint8_t *p = NULL;
-	uint64_t end;
-	int ret;
-
-	if (!len || len > (1u << 20))
-		return err_refuse(err, "process %d has no vdso", r->pid);
-	if (!(p = io_alloc(1, len, err)))
-		return err->error;
-	if ((ret = remote_read(r, vdso, p, len)))
-		return err_sys(err, ret, "cannot read the vdso of process %d", r->pid);
-	end = vdso_image_end(p, len);
-	if (!end || end + ARCH_UNIT_STRIDE > len) {
-		err_refuse(err, "the vdso of this kernel has no room behind it");
-		return err_hint(err, "please report the kernel's version");
-	}
-	if (stale && !memcmp(p + end, arch_unit_code, ARCH_UNIT_CODE))
-		memcpy(stale, p + end + ARCH_UNIT_CODE, sizeof(*stale));
-	fill_unit(r, 0, unit);
-	if ((ret = remote_write_force(r, vdso + end, unit, sizeof(unit))))
-		return err_sys(err, ret, "cannot write to the vdso of process %d", r->pid);
-	r->vdso_unit = vdso + end;
-	fault_point("unit in the vdso");
-	return 0;
+	if ((ret = read_ns_ids(r, &st, err)))
+		return ret;
+	return refuse_healing(r, maps, err);
 }
 
 static uint64_t units_len(size_t max_threads)
@@ -300,20 +347,14 @@ static uint64_t find_room(const struct proc_maps *maps, uint64_t len)
 int remote_prepare(struct remote *r, struct proc_maps *maps, struct err *err)
 {
 	struct arch_unit_data stale = {0};
-	uint64_t vdso = 0, len = 0;
 	int ret;
 
-	for (size_t i = 0; i < maps->n; i++)
-		if (!strcmp(maps->v[i].name, "[vdso]")) {
-			vdso = maps->v[i].start;
-			len = maps->v[i].end - vdso;
-		}
 	r->max_threads = r->n;
 	r->scratch_len = remote_scratch_len(r->n);
 	r->scratch_at = find_room(maps, r->scratch_len);
 	if (!r->scratch_at)
 		return err_refuse(err, "process %d has no room in its address space", r->pid);
-	if ((ret = place_vdso_unit(r, vdso, len, &stale, err)) ||
+	if ((ret = find_room_and_stale(r, maps, &stale, err)) || (ret = place_vdso_unit(r, err)) ||
 	    (stale.scratch && (ret = remove_stale(r, &stale, maps, err))) ||
 	    (ret = map_scratch(r, err)))
 		return ret;
@@ -323,6 +364,7 @@ int remote_prepare(struct remote *r, struct proc_maps *maps, struct err *err)
 int remote_prepare_at(struct remote *r, uint64_t scratch, size_t max_threads, uint64_t vdso,
 		      uint64_t vdso_len, struct err *err)
 {
+	struct arch_unit_data none; /* a new process has no past */
 	int ret;
 
 	if (!r->bell)
@@ -330,7 +372,8 @@ int remote_prepare_at(struct remote *r, uint64_t scratch, size_t max_threads, ui
 	r->max_threads = max_threads;
 	r->scratch_at = scratch;
 	r->scratch_len = remote_scratch_len(max_threads);
-	if ((ret = place_vdso_unit(r, vdso, vdso_len, NULL, err)) || (ret = map_scratch(r, err)))
+	if ((ret = find_vdso_room(r, vdso, vdso_len, &none, err)) ||
+	    (ret = place_vdso_unit(r, err)) || (ret = map_scratch(r, err)))
 		return ret;
 	return remote_write_units(r, 0, err);
 }
