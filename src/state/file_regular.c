@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -213,6 +214,19 @@ static bool is_in_use(const struct restore *r, int fd, const struct stat *now)
 	return !stat(path, &st) && st.st_dev == now->st_dev && st.st_ino == now->st_ino;
 }
 
+/* One that was killed a moment ago may still be on its way out: give it a second. */
+static bool stays_in_use(const struct restore *r, int fd, const struct stat *now)
+{
+	struct timespec step = {.tv_nsec = 10 * 1000 * 1000};
+
+	for (int i = 0; i < 100; i++) {
+		if (!is_in_use(r, fd, now))
+			return false;
+		nanosleep(&step, NULL);
+	}
+	return true;
+}
+
 /* It will be cut back: can what is cut off be kept? */
 static int check_cut(const struct restore *r, const struct open_file *f, int fd,
 		     const struct stat *now, struct err *err)
@@ -220,7 +234,7 @@ static int check_cut(const struct restore *r, const struct open_file *f, int fd,
 	__cleanup_fd int try = open(f->path, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	char dir[FILES_PATH_MAX + 1];
 
-	if (is_in_use(r, fd, now)) {
+	if (stays_in_use(r, fd, now)) {
 		err_set(err, -EBUSY,
 			"'%s' (fd %d) grew since the checkpoint, and process %d still writes it",
 			f->path, fd, r->proc->pid);
