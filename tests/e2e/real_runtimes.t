@@ -50,7 +50,7 @@ xz_threads() { # DOOR USER
 
 for door in by_attach by_preload goes_on; do
 	[[ $door == goes_on ]] && n=4 || n=1
-	LIMIT=120 try "jvm_with_a_dozen_threads_${door}" jvm $door user $((n * 5000))
+	LIMIT=120 try "jvm_with_a_dozen_threads_${door}" jvm $door user $((n * 15000))
 	LIMIT=120 try "node_${door}" node $door user $((n * 2500))
 	try "a_c_program_${door}" compiled $door user
 done
@@ -63,6 +63,6 @@ for door in by_attach goes_on; do
 done
 try non_pie_by_attach compiled by_attach user -no-pie -fno-pie
 try non_pie_by_preload compiled by_preload user -no-pie -fno-pie
-try jvm_by_attach_as_root jvm by_attach root 5000
+try jvm_by_attach_as_root jvm by_attach root 15000
 try static_go_by_attach_as_root golang by_attach root 100
 finish

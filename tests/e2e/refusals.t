@@ -72,7 +72,6 @@ user vforked (child|vfork)
 user traced (traced|tracer|debugger)
 user hugetlb huge
 user sysv_shm (SysV|System V|shared memory)
-user signals_pending signal
 user aio (aio|asynchronous)
 user foreign_shared_memory shared
 END

@@ -43,32 +43,6 @@ static int tcp_established(void)
 	return c;
 }
 
-/* Every signal that the engine might borrow is caught and pending. */
-static void on_signal(int sig)
-{
-	(void)sig;
-}
-
-static int signals_pending(void)
-{
-	static const int kinds[] = {SIGURG, SIGWINCH, SIGCHLD, SIGCONT};
-	sigset_t set;
-
-	sigemptyset(&set);
-	for (int sig = 1; sig <= 64; sig++) {
-		/* None is ignored, nohup's neither. */
-		signal(sig, SIG_DFL);
-	}
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		signal(kinds[i], on_signal);
-		sigaddset(&set, kinds[i]);
-	}
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		must(kill(getpid(), kinds[i]));
-	return -2;
-}
-
 static int o_path(void)
 {
 	return open("/etc/passwd", O_PATH);
@@ -335,7 +309,6 @@ static const struct {
 	{"undumpable", undumpable},
 	{"hugetlb", hugetlb},
 	{"sysv_shm", sysv_shm},
-	{"signals_pending", signals_pending},
 	{"aio", aio},
 	{"foreign_shared_memory", foreign_shared_memory},
 };
