@@ -133,7 +133,7 @@ TESTS ?= $(sort $(wildcard tests/*/*.t)) $(UNIT) $(FUZZ)
 check: all subjects $(UNIT) $(FUZZ) $(B)/count
 	@./setup.sh build test
 	@B=$(B) tests/classic.sh
-	@B=$(B) prove -j2 --timer --failures --comments $(TESTS)
+	@B=$(B) prove -j2 --timer --failures --comments --state=save $(TESTS)
 
 res: $(B)/myrestart
 	@test -e myckpt || { echo "make res: there is no ./myckpt yet: make check writes it" >&2; exit 1; }
