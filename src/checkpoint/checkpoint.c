@@ -63,7 +63,7 @@ static void pause_a_little(void)
 }
 
 /* What may as well be known before the program is stopped. */
-static int step_look(struct job *j, struct err *err)
+int job_look(struct job *j, struct err *err)
 {
 	__cleanup_fd int procfd = -1;
 	struct err ignored = ERR_INIT;
@@ -89,7 +89,7 @@ static int stop_once(struct job *j, struct err *err)
 	return ret;
 }
 
-static int step_stop(struct job *j, struct err *err)
+int job_stop(struct job *j, struct err *err)
 {
 	uint64_t begun = now_ns();
 	int ret;
@@ -105,14 +105,14 @@ static int step_stop(struct job *j, struct err *err)
 	}
 }
 
-static int step_prepare(struct job *j, struct err *err)
+int job_prepare(struct job *j, struct err *err)
 {
 	int ret = threads_read_registers(&j->capture, j->proc, err);
 
 	return ret ? ret : remote_prepare(&j->remote, &j->maps, err);
 }
 
-static int step_collect(struct job *j, struct err *err)
+int job_collect(struct job *j, struct err *err)
 {
 	for (size_t i = 0; state_kinds[i]; i++) {
 		int ret;
@@ -128,7 +128,7 @@ static int step_collect(struct job *j, struct err *err)
 }
 
 /* The target is left as it was, but stopped: only its memory is still wanted. */
-static int step_give_back(struct job *j, struct err *err)
+int job_give_back(struct job *j, struct err *err)
 {
 	(void)err;
 	remote_finish(&j->remote);
@@ -181,11 +181,11 @@ static const struct {
 	const char *name;
 	int (*run)(struct job *, struct err *);
 } steps[] = {
-	{"look", step_look},
-	{"stop", step_stop},
-	{"prepare", step_prepare},
-	{"collect", step_collect},
-	{"give back", step_give_back},
+	{"look", job_look},
+	{"stop", job_stop},
+	{"prepare", job_prepare},
+	{"collect", job_collect},
+	{"give back", job_give_back},
 	{"open image", step_open_image},
 	{"notes", job_write_notes},
 	{"memory", job_copy_memory},
@@ -196,7 +196,7 @@ static const struct {
 	{"kill", step_kill},
 };
 
-static void job_done(struct job *j)
+void job_done(struct job *j)
 {
 	if (!j->released)
 		remote_release(&j->remote);
@@ -240,7 +240,7 @@ static bool has_ended(pid_t pid)
  * A target that is killed while it is being looked at loses its files and memory
  * before it is seen to have ended: then any look fails, with all kinds of errors.
  */
-static void explain_end(const struct job *j, struct err *err)
+void job_explain_end(const struct job *j, struct err *err)
 {
 	struct timespec step = {.tv_nsec = 5 * 1000 * 1000};
 	int e = -err->error;
@@ -258,28 +258,36 @@ static void explain_end(const struct job *j, struct err *err)
 	err_prepend(err, "process %d has ended", j->o->pid);
 }
 
+int job_init(struct job *j, const struct checkpoint_options *o, int front, struct err *err)
+{
+	*j = (struct job){.o = o, .front = front, .begun_ns = now_ns()};
+	j->remote = (struct remote){.pidfd = -1, .procfd = -1, .memfd = -1};
+	j->tree.procs = io_alloc(1, sizeof(*j->tree.procs), err);
+	if (!j->tree.procs)
+		return err->error;
+	j->tree.n = 1;
+	j->proc = &j->tree.procs[0];
+	j->capture = (struct capture){
+		.remote = &j->remote,
+		.proc = j->proc,
+		.maps = &j->maps,
+		.early_advice = &j->early,
+		.notice = notice,
+		.notice_arg = j,
+		.ignore_child = o->ignore_child,
+	};
+	return 0;
+}
+
 /* Runs in the guardian. */
 static int work(void *arg, int front, void *result, struct err *err)
 {
-	struct job j = {.o = arg, .front = front, .begun_ns = now_ns()};
 	struct checkpoint_result *r = result;
-	int ret = 0;
+	struct job j;
+	int ret = job_init(&j, arg, front, err);
 
-	j.remote = (struct remote){.pidfd = -1, .procfd = -1, .memfd = -1};
-	j.tree.procs = io_alloc(1, sizeof(*j.tree.procs), err);
-	if (!j.tree.procs)
-		return err->error;
-	j.tree.n = 1;
-	j.proc = &j.tree.procs[0];
-	j.capture = (struct capture){
-		.remote = &j.remote,
-		.proc = j.proc,
-		.maps = &j.maps,
-		.early_advice = &j.early,
-		.notice = notice,
-		.notice_arg = &j,
-		.ignore_child = j.o->ignore_child,
-	};
+	if (ret)
+		return ret;
 	for (size_t i = 0; i < ARRAY_SIZE(steps) && !ret; i++) {
 		uint64_t begun = now_ns();
 
@@ -288,7 +296,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 		r->steps[i].ns = now_ns() - begun;
 	}
 	if (ret)
-		explain_end(&j, err);
+		job_explain_end(&j, err);
 	r->image_bytes = j.writer ? image_writer_size(j.writer) : 0;
 	r->memory_bytes = memory_stored_bytes(j.proc);
 	r->pause_ns = j.released_ns - j.stopped_ns;
@@ -333,7 +341,7 @@ static pid_t program_of(pid_t pid)
 	return pid;
 }
 
-static int find_program(pid_t asked, pid_t *ret, struct err *err)
+int checkpoint_find_program(pid_t asked, pid_t *ret, struct err *err)
 {
 	uint64_t begun = now_ns();
 
@@ -356,7 +364,7 @@ int checkpoint(const struct checkpoint_options *o, const struct guardian_listene
 	}
 	if (o->pid == getpid())
 		return err_set(err, -EINVAL, "process %d is godwit itself", o->pid);
-	if (find_program(o->pid, &copy.pid, err))
+	if (checkpoint_find_program(o->pid, &copy.pid, err))
 		return err->error;
 	return guardian_run(work, &copy, ret, sizeof(*ret), listener, err);
 }

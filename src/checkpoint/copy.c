@@ -109,7 +109,7 @@ static int bad_read(struct job *j, const struct run *r, uint64_t skip, int ret, 
 	return ret;
 }
 
-static int gather(struct job *j, uint64_t at, size_t len, uint8_t *buf, struct err *err)
+int job_gather(struct job *j, uint64_t at, size_t len, uint8_t *buf, struct err *err)
 {
 	struct iovec remote[PAGES_PER_BLOCK];
 	struct iovec local = {buf, len};
@@ -143,7 +143,7 @@ static int copy_block(struct job *j, uint64_t block, uint8_t *buf, struct err *e
 {
 	uint64_t at = block * IMAGE_BLOCK, all = j->run_at[j->proc->nruns];
 	size_t len = all - at < IMAGE_BLOCK ? (size_t)(all - at) : IMAGE_BLOCK;
-	int ret = gather(j, at, len, buf, err);
+	int ret = job_gather(j, at, len, buf, err);
 
 	if (ret)
 		return ret;

@@ -1,4 +1,7 @@
-/* Shared by the steps of a checkpoint. */
+/*
+ * Shared by the steps of a checkpoint, and with migrate/, whose first steps are the
+ * same: the table in checkpoint.c says in which order they come.
+ */
 #ifndef GODWIT_CHECKPOINT_INTERNAL_H
 #define GODWIT_CHECKPOINT_INTERNAL_H
 
@@ -23,6 +26,27 @@ struct job {
 	bool released;
 };
 
+/* In the guardian: an empty job (o must outlive it), and its end, which releases a
+ * program that was not released. */
+int job_init(struct job *j, const struct checkpoint_options *o, int front,
+	     struct err *err) __must_check;
+void job_done(struct job *j);
+
+/* checkpoint.c: the steps that come before the memory, in this order. */
+int job_look(struct job *j, struct err *err) __must_check;
+int job_stop(struct job *j, struct err *err) __must_check;
+int job_prepare(struct job *j, struct err *err) __must_check;
+int job_collect(struct job *j, struct err *err) __must_check;
+int job_give_back(struct job *j, struct err *err) __must_check;
+
+/* A target that ended while it was looked at fails in all kinds of ways: says so in
+ * *err, which holds one of them, if that is why. */
+void job_explain_end(const struct job *j, struct err *err);
+
+/* The program that is meant by an id: the same, or the program under the thin
+ * parent that has the id. */
+int checkpoint_find_program(pid_t asked, pid_t *ret, struct err *err) __must_check;
+
 /* Has the command gone away, or been interrupted? */
 bool job_is_cancelled(const struct job *j);
 
@@ -35,6 +59,8 @@ int job_write_segments(struct job *j, struct err *err) __must_check;
 int job_copy_memory(struct job *j, struct err *err) __must_check;
 /* copy.c: the rest, from the mapped files; the target may run. */
 int job_copy_files(struct job *j, struct err *err) __must_check;
+/* copy.c: len bytes (at most IMAGE_BLOCK) of the data area, from offset at, to buf. */
+int job_gather(struct job *j, uint64_t at, size_t len, uint8_t *buf, struct err *err) __must_check;
 /* copy.c: the places of the runs, the files of the clean ones. */
 int job_plan_copy(struct job *j, struct err *err) __must_check;
 

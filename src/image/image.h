@@ -56,6 +56,12 @@ struct image_writer;
  */
 int image_writer_open(const char *path, struct image_writer **ret, struct err *err) __must_check;
 
+/* The same in memory (memfd_create(2)): a file without a name, for a peer that has
+ * the pages by another way.  Committing completes it and syncs nothing. */
+int image_writer_open_memory(struct image_writer **ret, struct err *err) __must_check;
+/* Its descriptor; the writer's own. */
+int image_writer_fd(const struct image_writer *w);
+
 /* Says how many bytes the data area has (a multiple of 4096, may be 0): fixes
  * where the notes begin.  Once, before the first note or block.  Reserves nothing. */
 int image_writer_set_data_size(struct image_writer *w, uint64_t bytes,
@@ -119,6 +125,8 @@ struct image;
  * gives an error, never SIGBUS or values that nobody checked.
  */
 int image_open(const char *path, struct image **ret, struct err *err) __must_check;
+/* The same for a descriptor, which the image takes a copy of; name is for messages. */
+int image_open_fd(int fd, const char *name, struct image **ret, struct err *err) __must_check;
 void image_close(struct image *img);
 
 struct image_note {

@@ -48,7 +48,7 @@ int image_pread(const struct image *img, void *buf, size_t len, uint64_t off, st
 
 /* --- step 1: the file --- */
 
-static int open_file(struct image *img, const char *path, struct err *err)
+static int open_file(struct image *img, int fd, const char *path, struct err *err)
 {
 	struct stat st;
 
@@ -56,7 +56,8 @@ static int open_file(struct image *img, const char *path, struct err *err)
 	if (!img->path)
 		return err_set(err, -ENOMEM, "out of memory");
 	/* O_NONBLOCK: opening a FIFO must not wait for a writer. */
-	img->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	img->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0)
+			  : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (img->fd < 0)
 		return err_sys(err, -errno, "cannot open the image '%s'", path);
 	if (fstat(img->fd, &st))
@@ -231,7 +232,7 @@ static int check_sums(struct image *img, struct err *err)
 
 /* --- all of it --- */
 
-int image_open(const char *path, struct image **ret, struct err *err)
+int image_open_fd(int fd, const char *path, struct image **ret, struct err *err)
 {
 	static int (*const checks[])(const struct image *, struct err *) = {
 		check_features,
@@ -244,7 +245,7 @@ int image_open(const char *path, struct image **ret, struct err *err)
 	if (!img)
 		return err->error;
 	img->fd = -1;
-	error = open_file(img, path, err);
+	error = open_file(img, fd, path, err);
 	if (!error)
 		error = read_first_page(img, err);
 	for (size_t i = 0; !error && i < ARRAY_SIZE(checks); i++)
@@ -259,6 +260,11 @@ int image_open(const char *path, struct image **ret, struct err *err)
 	}
 	*ret = img;
 	return 0;
+}
+
+int image_open(const char *path, struct image **ret, struct err *err)
+{
+	return image_open_fd(-1, path, ret, err);
 }
 
 void image_close(struct image *img)

@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/io.h"
 #include "image/format.h"
@@ -46,14 +47,24 @@ struct image_writer {
 	uint64_t file_size;
 };
 
-int image_writer_open(const char *path, struct image_writer **ret, struct err *err)
+static int open_memory(struct replacement *r, struct err *err)
+{
+	*r = (struct replacement){.dirfd = -1, .fd = -1};
+	r->fd = memfd_create("godwit-model", MFD_CLOEXEC);
+	if (r->fd < 0)
+		return err_sys(err, -errno, "cannot make a file in memory");
+	r->path = strdup("(in memory)");
+	return r->path ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
+static int open_writer(const char *path, struct image_writer **ret, struct err *err)
 {
 	struct image_writer *w = io_alloc(1, sizeof(*w), err);
 	int error;
 
 	if (!w)
 		return err->error;
-	error = replace_open(&w->file, path, err);
+	error = path ? replace_open(&w->file, path, err) : open_memory(&w->file, err);
 	if (!error) {
 		w->meta = io_alloc(1, IMAGE_BLOCK, err);
 		error = w->meta ? 0 : err->error;
@@ -64,6 +75,21 @@ int image_writer_open(const char *path, struct image_writer **ret, struct err *e
 	}
 	*ret = w;
 	return 0;
+}
+
+int image_writer_open(const char *path, struct image_writer **ret, struct err *err)
+{
+	return open_writer(path, ret, err);
+}
+
+int image_writer_open_memory(struct image_writer **ret, struct err *err)
+{
+	return open_writer(NULL, ret, err);
+}
+
+int image_writer_fd(const struct image_writer *w)
+{
+	return w->file.fd;
 }
 
 void image_writer_close(struct image_writer *w)
@@ -339,7 +365,9 @@ int image_writer_commit(struct image_writer *w, struct err *err)
 		ret = write_sums(w, page.super.sums_off, &page.super.sums_hash, err);
 	if (!ret)
 		ret = write_first_page(w, &page, err);
-	if (!ret)
+	if (!ret && w->file.dirfd < 0)
+		w->file.committed = true; /* in memory: it has no name to take */
+	else if (!ret)
 		ret = replace_commit(&w->file, err);
 	if (w->file.committed) {
 		w->stage = STAGE_COMMITTED;
