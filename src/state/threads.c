@@ -17,6 +17,7 @@
 
 #include "base/io.h"
 #include "base/report.h"
+#include "state/interrupted.h"
 #include "state/state.h"
 
 #ifndef PTRACE_GET_RSEQ_CONFIGURATION
@@ -166,7 +167,7 @@ static int read_one(struct capture *c, struct tracee *t, struct thread *th, stru
 		return ret;
 	th->regs = t->regs;
 	th->sigmask = t->sigmask;
-	return 0;
+	return interrupted_find(c->remote, th, err);
 }
 
 int threads_read_registers(struct capture *c, struct process *p, struct err *err)

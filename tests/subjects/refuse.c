@@ -281,6 +281,33 @@ static int foreign_shared_memory(void)
 	return -2;
 }
 
+static volatile pid_t sleeper;
+
+/*
+ * Asleep in a call whose number is in no instruction, with arguments that would do
+ * for FUTEX_WAIT, too.  Refused from the second stop on.
+ */
+static void *sleep_ambiguously(void *arg)
+{
+	static const struct timespec t = {.tv_sec = 600};
+
+	sleeper = gettid();
+	syscall(SYS_nanosleep, &t, NULL, 0, &t);
+	sleeper = -1;
+	return arg;
+}
+
+static int lost_call(void)
+{
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, sleep_ambiguously, NULL))
+		return -1;
+	while (sleeper == 0 || subject_call_of(sleeper) != SYS_nanosleep)
+		nap(1);
+	return -2;
+}
+
 static const struct {
 	const char *name;
 	int (*make)(void); /* the descriptor, -2: none, -1: not possible here */
@@ -311,6 +338,7 @@ static const struct {
 	{"sysv_shm", sysv_shm},
 	{"aio", aio},
 	{"foreign_shared_memory", foreign_shared_memory},
+	{"lost_call", lost_call},
 };
 
 int main(int argc, char **argv)
@@ -333,6 +361,7 @@ int main(int argc, char **argv)
 		subject_wait();
 		if (*queue)
 			mq_unlink(queue);
+		check(sleeper >= 0, "the sleep is over");
 		check(fd < 0 || fcntl(fd, F_GETFD) >= 0, "the descriptor is gone");
 		return subject_done();
 	}
