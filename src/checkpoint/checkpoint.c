@@ -75,6 +75,8 @@ int job_look(struct job *j, struct err *err)
 	/* Where that fails, the stop says why. */
 	if (procfd >= 0 && advice_read_early(procfd, &j->early, &ignored))
 		advice_early_done(&j->early);
+	if (procfd >= 0 && scheduling_read_early(procfd, &j->early_scheduling, &ignored))
+		scheduling_early_done(&j->early_scheduling);
 	return 0;
 }
 
@@ -95,10 +97,10 @@ int job_stop(struct job *j, struct err *err)
 	int ret;
 
 	for (;;) {
-		j->stopped_ns = now_ns();
 		ret = stop_once(j, err);
+		j->stopped_ns = j->remote.stopped_ns;
 		if ((ret != -EALREADY && ret != -EINPROGRESS) ||
-		    j->stopped_ns - begun > PATIENCE_NS || job_is_cancelled(j))
+		    now_ns() - begun > PATIENCE_NS || job_is_cancelled(j))
 			return ret;
 		*err = ERR_INIT;
 		pause_a_little();
@@ -207,6 +209,7 @@ void job_done(struct job *j)
 	free(j->run_at);
 	proc_maps_done(&j->maps);
 	advice_early_done(&j->early);
+	scheduling_early_done(&j->early_scheduling);
 	process_done(j->proc);
 	free(j->tree.procs);
 }
@@ -272,6 +275,7 @@ int job_init(struct job *j, const struct checkpoint_options *o, int front, struc
 		.proc = j->proc,
 		.maps = &j->maps,
 		.early_advice = &j->early,
+		.early_scheduling = &j->early_scheduling,
 		.notice = notice,
 		.notice_arg = j,
 		.ignore_child = o->ignore_child,

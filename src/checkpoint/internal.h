@@ -7,6 +7,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "state/advice.h"
+#include "state/scheduling.h"
 #include "state/state.h"
 
 /* Everything of one checkpoint while it is made.  Lives in the guardian. */
@@ -18,6 +19,7 @@ struct job {
 	struct capture capture;
 	struct proc_maps maps;
 	struct early_advice early;
+	struct early_scheduling early_scheduling;
 	struct image_writer *writer;
 	int front;        /* socket to the command */
 	uint64_t *run_at; /* offset of each run in the data area; [nruns]: its size */

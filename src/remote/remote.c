@@ -104,18 +104,28 @@ void remote_finish(struct remote *r)
 		remote_unmap_scratch(r);
 }
 
-static bool has_stopped_soon(pid_t tid, int *status)
+/*
+ * A thread must have stopped before it can be let go.  One in an uninterruptible wait
+ * (a device, vfork) may never stop: our own end lets it go.  If a signal was just being
+ * delivered to it, it is given back.
+ */
+static void let_go_running(struct tracee *t)
 {
 	struct timespec step = {.tv_nsec = 1000 * 1000};
 
+	if (ptrace(PTRACE_INTERRUPT, t->tid, 0, 0))
+		return;
 	for (int i = 0; i < 200; i++) {
-		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
+		int status;
+		pid_t got = waitpid(t->tid, &status, __WALL | WNOHANG);
 
+		if (got == t->tid && WIFSTOPPED(status))
+			ptrace(PTRACE_DETACH, t->tid, 0,
+			       status >> 16 ? 0 : (long)WSTOPSIG(status));
 		if (got)
-			return got == tid;
+			return;
 		nanosleep(&step, NULL);
 	}
-	return false;
 }
 
 void remote_release(struct remote *r)
@@ -123,14 +133,12 @@ void remote_release(struct remote *r)
 	remote_finish(r);
 	for (size_t i = 0; i < r->n; i++) {
 		struct tracee *t = &r->threads[i];
-		int status;
 
 		remote_give_back(t);
-		/* A thread that we have asked to stop must have stopped before it
-		 * can be let go.  One in an uninterruptible wait (a device, vfork)
-		 * may never stop: our own end lets it go. */
-		if (t->stopped || has_stopped_soon(t->tid, &status))
+		if (t->stopped)
 			ptrace(PTRACE_DETACH, t->tid, 0, 0);
+		else if (t->seized)
+			let_go_running(t);
 	}
 	if (r->stop_held)
 		syscall(SYS_pidfd_send_signal, r->pidfd, SIGSTOP, NULL, 0);

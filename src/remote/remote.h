@@ -50,6 +50,7 @@ struct remote {
 	uint64_t scratch_at;           /* where it is, or is about to be */
 	uint64_t calls, data;          /* its parts: calls, and data for calls */
 	size_t max_threads;
+	uint64_t stopped_ns; /* CLOCK_MONOTONIC, when the first thread was asked to stop */
 };
 
 #define REMOTE_CALL_CAP 1024u        /* calls in one batch */

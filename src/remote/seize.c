@@ -29,6 +29,14 @@
 /* A thread in an uninterruptible wait does not stop; how long to wait for it. */
 #define STOP_TIMEOUT_S 10
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 static int open_target(struct remote *r, struct err *err)
 {
 	char path[64];
@@ -153,8 +161,13 @@ static bool is_being_let_go(const struct remote *r, pid_t tid)
 }
 
 /*
- * A program may run, and ring for a checkpoint, while the restart before is still
- * letting its last threads go: the leader is free by then, another is not yet.
+ * EPERM may be momentary.  A program may run, and ring for a checkpoint, while the
+ * restart before is still letting its last threads go: the leader is free by then,
+ * another is not yet.  And a tracer that has just been killed holds its threads until
+ * it is gone.
+ * QUIRK: at the instant when a thread is let go, TracerPid names its real parent
+ * (kernel/ptrace.c, __ptrace_unlink: parent is set before ptrace).  So it is believed
+ * only when it says the same for a while.
  */
 static int seize_thread(const struct remote *r, pid_t tid)
 {
@@ -163,7 +176,8 @@ static int seize_thread(const struct remote *r, pid_t tid)
 	for (int i = 0; ptrace(PTRACE_SEIZE, tid, 0, 0); i++) {
 		int error = -errno;
 
-		if (error != -EPERM || i == 60 || tid == r->pid || !is_being_let_go(r, tid))
+		if (error != -EPERM || i == 60 || is_ending(r, tid, error) ||
+		    (i >= 3 && (tid == r->pid || !is_being_let_go(r, tid))))
 			return error;
 		nanosleep(&step, NULL);
 	}
@@ -217,7 +231,12 @@ static int seize_one(struct remote *r, struct tracee *t, struct err *err)
 		return t->ended ? 0 : explain_denied(r, error, err);
 	}
 	t->seized = true;
-	if (ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) && errno != ESRCH)
+	return 0;
+}
+
+static int interrupt_one(struct tracee *t, struct err *err)
+{
+	if (t->seized && ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) && errno != ESRCH)
 		return err_sys(err, -errno, "cannot interrupt thread %d", t->tid);
 	return 0;
 }
@@ -320,17 +339,33 @@ static void forget_ended(struct remote *r, size_t from)
 	r->n = n;
 }
 
-/* Attaches to and stops what list_pass found. */
+/* Attaches to what list_pass found, which goes on running; then stops it. */
 static int take_new(struct remote *r, size_t from, struct err *err)
 {
 	int ret = 0;
 
 	for (size_t i = from; i < r->n && !ret; i++)
 		ret = seize_one(r, &r->threads[i], err);
+	if (!r->stopped_ns)
+		r->stopped_ns = now_ns();
+	for (size_t i = from; i < r->n && !ret; i++)
+		ret = interrupt_one(&r->threads[i], err);
 	for (size_t i = from; i < r->n && !ret; i++)
 		ret = stop_one(r, &r->threads[i], err);
 	forget_ended(r, from);
 	return ret;
+}
+
+/* The kernel's own count saves another look at the list.  One that has just ended
+ * may still be counted: then the list decides. */
+static bool are_all(const struct remote *r)
+{
+	__cleanup_buf struct buf b = {0};
+	struct err ignored = ERR_INIT;
+	struct proc_stat st;
+
+	return !io_read_file(r->procfd, "stat", &b) && !proc_parse_stat(b.p, &st, &ignored) &&
+	       st.num_threads > 0 && (size_t)st.num_threads == r->n;
 }
 
 static int by_tid(const void *a, const void *b)
@@ -367,7 +402,7 @@ static int seize_all(struct remote *r, struct err *err)
 		if (ret)
 			return ret;
 		fault_point("threads stopped");
-	} while (fresh);
+	} while (fresh && !are_all(r));
 	sort_threads(r);
 	if (r->memfd < 0)
 		r->memfd = openat(r->procfd, "mem", O_RDWR | O_CLOEXEC);

@@ -3,11 +3,15 @@
  * process asked the kernel for by prctl(2) and keeps: timer slack, child
  * subreaper, no transparent huge pages.
  *
- * Read from outside, but for the last three.  Restored by each thread itself.
+ * Read from outside, but for the last three, and before the stop where the thread was
+ * there already: who changes it in those milliseconds restarts with what was before.
+ * Restored by each thread itself.
  * What needs a right that the restarting user lacks is left out, with a notice:
  * it changes how fast the program runs, not what it computes.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +22,7 @@
 
 #include "base/io.h"
 #include "base/report.h"
+#include "state/scheduling.h"
 #include "state/state.h"
 
 #ifndef SCHED_DEADLINE
@@ -87,15 +92,73 @@ static int ask(struct capture *c, struct process *p, struct err *err)
 	return ret;
 }
 
+static int add_early(struct early_scheduling *e, pid_t tid, struct err *err)
+{
+	struct err ended = ERR_INIT;
+	struct early_thread *v = io_grow(e->v, &e->cap, e->n + 1, sizeof(*v), err);
+
+	if (!v)
+		return err->error;
+	e->v = v;
+	v[e->n] = (struct early_thread){.tid = tid};
+	/* Whatever is wrong with it is said when it is stopped. */
+	if (!read_thread(tid, &v[e->n].sched, &ended))
+		e->n++;
+	return 0;
+}
+
+int scheduling_read_early(int procfd, struct early_scheduling *ret, struct err *err)
+{
+	int fd = openat(procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC), error = 0;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *d;
+
+	if (!dir) {
+		io_close_fd(&fd);
+		return err_set(err, -ESRCH, "the process has ended");
+	}
+	while (!error && (d = readdir(dir)))
+		if (atoi(d->d_name) > 0)
+			error = add_early(ret, (pid_t)atoi(d->d_name), err);
+	closedir(dir);
+	return error;
+}
+
+void scheduling_early_done(struct early_scheduling *e)
+{
+	for (size_t i = 0; i < e->n; i++)
+		free(e->v[i].sched.cpus);
+	free(e->v);
+	*e = (struct early_scheduling){0};
+}
+
+/* Takes it out of the list; *at is where the thread before was found. */
+static bool take_early(struct early_scheduling *e, size_t *at, pid_t tid, struct sched_state *ret)
+{
+	for (size_t k = 0, i = *at; e && k < e->n; k++, i = i + 1 < e->n ? i + 1 : 0)
+		if (e->v[i].tid == tid) {
+			*at = i + 1 < e->n ? i + 1 : 0;
+			*ret = e->v[i].sched;
+			e->v[i].sched.cpus = NULL;
+			return true;
+		}
+	return false;
+}
+
 static int capture(struct capture *c, struct process *p, struct err *err)
 {
+	size_t at = 0;
+
 	p->sched = io_alloc(c->remote->n, sizeof(*p->sched), err);
 	if (!p->sched)
 		return err->error;
 	p->nsched = c->remote->n;
 	for (size_t i = 0; i < p->nsched; i++) {
-		int ret = read_thread(c->remote->threads[i].tid, &p->sched[i], err);
+		pid_t tid = c->remote->threads[i].tid;
+		int ret = 0;
 
+		if (!take_early(c->early_scheduling, &at, tid, &p->sched[i]))
+			ret = read_thread(tid, &p->sched[i], err);
 		if (ret)
 			return ret;
 	}
