@@ -375,9 +375,10 @@ int rebuild_run(struct rebuild *b, pid_t pid, struct err *err)
 	return 0;
 }
 
-void rebuild_abort(struct rebuild *b)
+void rebuild_abort(struct rebuild *b, const struct err *err)
 {
-	remote_exit(&b->remote, EXIT_AFTER_COMMIT);
+	/* A damaged image is one, wherever it is noticed. */
+	remote_exit(&b->remote, err->exit == EXIT_BAD_IMAGE ? EXIT_BAD_IMAGE : EXIT_AFTER_COMMIT);
 }
 
 /* --- explain --- */

@@ -91,7 +91,7 @@ static void be_guardian(struct rebuild *b, pid_t pid, int sock)
 		if (err.error != -ESRCH)
 			complain(b, &err);
 		/* Only now: who waits for the process finds the message there. */
-		rebuild_abort(b);
+		rebuild_abort(b, &err);
 		_exit(EXIT_AFTER_COMMIT);
 	}
 	_exit(0);

@@ -19,8 +19,8 @@ struct rebuild {
 /* build.c: in the guardian.  pid is the process, already past its exec and
  * stopped there.  On failure say why, then call rebuild_abort. */
 int rebuild_run(struct rebuild *b, pid_t pid, struct err *err) __must_check;
-/* build.c: ends the half-built process with status 6. */
-void rebuild_abort(struct rebuild *b);
+/* build.c: ends the half-built process: status 5 for a damaged image, else 6. */
+void rebuild_abort(struct rebuild *b, const struct err *err);
 /* build.c: prints what rebuild_run would make the process do. */
 int rebuild_explain(struct rebuild *b, struct err *err) __must_check;
 

@@ -38,16 +38,15 @@ static int check_fifo(struct restore *r, const struct file_table *t, const struc
 		      struct err *err)
 {
 	int fd = file_lowest_fd(t, f);
-	struct stat st;
+	struct stat st = {0};
 
-	if (stat(f->path, &st))
+	if (stat(f->path, &st) && errno != ENOENT)
 		return err_sys(err, -errno,
 			       "cannot open the named pipe '%s' for the program (fd %d)", f->path,
 			       fd);
 	if (!S_ISFIFO(st.st_mode)) {
-		err_set(err, -ESTALE,
-			"cannot give the program '%s' back (fd %d): it is no named pipe", f->path,
-			fd);
+		err_refuse(err, "cannot give the program '%s' back (fd %d): it is no named pipe",
+			   f->path, fd);
 		return err_hint(err, "make it with mkfifo(1); nothing was touched");
 	}
 	if (access(f->path, R_OK | W_OK))

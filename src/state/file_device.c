@@ -29,16 +29,16 @@ static int check_device(struct restore *r, const struct file_table *t, const str
 			struct err *err)
 {
 	int fd = file_lowest_fd(t, f);
-	struct stat st;
+	struct stat st = {0};
 
 	(void)r;
-	if (stat(f->path, &st))
+	if (stat(f->path, &st) && errno != ENOENT)
 		return err_sys(err, -errno, "cannot open '%s' for the program (fd %d)", f->path,
 			       fd);
 	if (S_ISCHR(st.st_mode) && st.st_rdev == f->rdev)
 		return 0;
-	err_set(err, -ESTALE, "cannot open '%s' for the program (fd %d): it is another device here",
-		f->path, fd);
+	err_refuse(err, "cannot open '%s' for the program (fd %d): that device is not there",
+		   f->path, fd);
 	return err_hint(err, "the program had the character device %u:%u there", major(f->rdev),
 			minor(f->rdev));
 }

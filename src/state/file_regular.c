@@ -157,7 +157,7 @@ static bool is_other(const struct restore *r, const struct open_file *f, const s
 
 static int refuse_file(struct err *err, int fd, const struct open_file *f, const char *what)
 {
-	err_set(err, -ESTALE, "cannot give the program '%s' back (fd %d): %s", f->path, fd, what);
+	err_refuse(err, "cannot give the program '%s' back (fd %d): %s", f->path, fd, what);
 	return err_hint(err,
 			"put the file back as it was at the checkpoint (%llu bytes); nothing "
 			"was touched",

@@ -92,15 +92,20 @@ static int check_shared(const struct mapping *m, const struct mapped_file *f, st
 	__cleanup_fd int fd = open(f->path, mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 
+	if (fd < 0 && errno == ENOENT) {
+		err_refuse(err, "'%s', of which it has a shared mapping, is not there any more",
+			   f->path);
+		return err_hint(err, "put the file of the time of the checkpoint back");
+	}
 	if (fd < 0 || fstat(fd, &st)) {
 		err_sys(err, -errno, "cannot open '%s', of which it has a shared mapping", f->path);
 		return err_hint(err, "the file must be there as it was at the checkpoint");
 	}
 	if ((uint64_t)st.st_size < f->size) {
-		err_set(err, -ESTALE,
-			"'%s', of which it has a shared mapping, has shrunk from %llu to %llu "
-			"bytes",
-			f->path, (unsigned long long)f->size, (unsigned long long)st.st_size);
+		err_refuse(err,
+			   "'%s', of which it has a shared mapping, has shrunk from %llu to %llu "
+			   "bytes",
+			   f->path, (unsigned long long)f->size, (unsigned long long)st.st_size);
 		return err_hint(err, "put the file of the time of the checkpoint back");
 	}
 	return 0;
@@ -108,8 +113,7 @@ static int check_shared(const struct mapping *m, const struct mapped_file *f, st
 
 static int refuse_missing(const struct mapped_file *f, struct err *err)
 {
-	err_set(err, -ENOENT, "'%s' is not the file it was, and too large to be in the image",
-		f->path);
+	err_refuse(err, "'%s' is not the file it was, and too large to be in the image", f->path);
 	return err_hint(err, "put the file of the time of the checkpoint back");
 }
 

@@ -126,7 +126,7 @@ static int check(struct restore *r, const struct process *p, struct err *err)
 
 	(void)r;
 	if (stat(p->cwd, &st) || !S_ISDIR(st.st_mode)) {
-		err_set(err, -ENOENT, "its working directory '%s' is not there", p->cwd);
+		err_refuse(err, "its working directory '%s' is not there", p->cwd);
 		return err_hint(err, "make it: mkdir -p '%s'", p->cwd);
 	}
 	return 0;

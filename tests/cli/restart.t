@@ -184,8 +184,7 @@ no_cwd() { # the working directory is gone: refused, with its name
 	expect 0 "$GODWIT" checkpoint --kill "$PID"
 	wait "$PID"
 	rm -rf gone
-	run "$MYRESTART" myckpt
-	[[ $RC == [13] ]] || fail "exit status $RC"
+	expect 3 "$MYRESTART" myckpt
 	says "$W/gone" '^hint: '
 }
 
@@ -205,8 +204,7 @@ listening_taken() {
 	make_image sockets_listening
 	OUT=out2 ERR=err2 launch "$GODWIT" restart myckpt
 	ping
-	run "$GODWIT" restart myckpt
-	[[ $RC == [13] ]] || fail "exit status $RC"
+	expect 1 "$GODWIT" restart myckpt
 	says '(port|address)' '(in use|taken)' '^hint: '
 	verdict
 }

@@ -121,8 +121,10 @@ def ctrl_z():
     sh.expect("PROMPT> ")
     sh.send("bg\n")
     counts_on(sh)
-    sh.send("kill %1; wait\n")
+    # A bare `wait` says nothing of a job that is dead by then.
+    sh.send("kill %1; wait %1; echo status $?\n")
     sh.expect("Terminated")
+    sh.expect("status 143\n")
 
 
 def early_ctrl_z():

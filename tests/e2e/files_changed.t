@@ -64,8 +64,7 @@ refused() { # HOW-TO-CHANGE WORDS
 	eval "$1"
 	local before after
 	before=$(look)
-	run "$GODWIT" restart myckpt
-	[[ $RC == [135] ]] || fail "exit status $RC"
+	expect 3 "$GODWIT" restart myckpt
 	after=$(look)
 	says "log" "$2" '^hint: .{10}'
 	[[ $before == "$after" ]] || fail "something was touched: $before --- $after"
