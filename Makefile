@@ -24,7 +24,7 @@ ALL_CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=al
 ALL_LDFLAGS += -fsanitize=$(SAN)
 endif
 
-ENGINE_DIRS := base arch/$(ARCH) proc remote image state checkpoint restart
+ENGINE_DIRS := base arch/$(ARCH) proc remote image state track checkpoint restart
 ENGINE_SRC := $(foreach d,$(ENGINE_DIRS),$(wildcard src/$(d)/*.c src/$(d)/*.S))
 CLI_SRC := $(filter-out src/cli/myrestart.c,$(wildcard src/cli/*.c))
 # unit.c and unit.S are two objects: the whole name stays.

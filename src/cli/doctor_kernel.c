@@ -20,9 +20,9 @@
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
-#include <linux/userfaultfd.h>
 
 #include "base/io.h"
+#include "proc/newer.h"
 #include "proc/status.h"
 
 /* Every value as it is: harmless, and refused where the call is not there. */
@@ -149,14 +149,6 @@ static void probe_proc(struct finding *f)
 	}
 	probe_end_child(pid);
 }
-
-/* Debian 12's headers end before Linux 6.7. */
-#ifndef UFFD_FEATURE_WP_UNPOPULATED
-#define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
-#endif
-#ifndef UFFD_FEATURE_WP_ASYNC
-#define UFFD_FEATURE_WP_ASYNC (1 << 15)
-#endif
 
 static void probe_uffd(struct finding *f)
 {
@@ -293,6 +285,6 @@ const struct probe doctor_kernel[] = {
 	{"vma_name", "names of mappings", NEED_SOME, "mappings that a program has named",
 	 probe_vma_name},
 	{"uffd_wp_async", "userfaultfd WP_ASYNC", NEED_SOME,
-	 "nothing yet: tracking of written pages", probe_uffd},
+	 "tracking of written pages: copying a program while it runs", probe_uffd},
 	{0},
 };

@@ -236,10 +236,11 @@ struct seen {
 	uint64_t first, pages;
 };
 
-static int count_pages(void *arg, uint64_t start, uint64_t end)
+static int count_pages(void *arg, uint64_t start, uint64_t end, bool unchanged)
 {
 	struct seen *s = arg;
 
+	(void)unchanged;
 	if (!s->pages)
 		s->first = start;
 	s->pages += (end - start) / PAGE_SIZE_4K;

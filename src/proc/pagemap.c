@@ -15,21 +15,29 @@ struct joiner {
 	pagemap_fn fn;
 	void *arg;
 	uint64_t start, end;
+	bool unchanged;
 };
 
-static int join(struct joiner *j, uint64_t start, uint64_t end)
+static int join(struct joiner *j, uint64_t start, uint64_t end, bool unchanged)
 {
 	int ret = 0;
 
-	if (j->end == start && j->end != j->start) {
+	if (j->end == start && j->end != j->start && j->unchanged == unchanged) {
 		j->end = end;
 		return 0;
 	}
 	if (j->end > j->start)
-		ret = j->fn(j->arg, j->start, j->end);
+		ret = j->fn(j->arg, j->start, j->end, j->unchanged);
 	j->start = start;
+	j->unchanged = unchanged;
 	j->end = end;
 	return ret;
+}
+
+/* Memory that is not tracked, or not any more, has changed. */
+static bool is_unchanged(uint64_t categories)
+{
+	return (categories & PAGE_IS_WPALLOWED) && !(categories & PAGE_IS_WRITTEN);
 }
 
 static int scan(int fd, uint64_t start, uint64_t end, enum pagemap_want want, struct joiner *j)
@@ -44,20 +52,22 @@ static int scan(int fd, uint64_t start, uint64_t end, enum pagemap_want want, st
 			.vec = (uintptr_t)v,
 			.vec_len = REGIONS,
 			.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-			.return_mask = PAGE_IS_PRESENT,
+			.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 		};
 		int n, ret;
 
-		if (want == PAGEMAP_ANON) {
+		if (want != PAGEMAP_PRESENT) {
 			a.category_inverted = PAGE_IS_PFNZERO | PAGE_IS_FILE;
 			a.category_mask = PAGE_IS_PFNZERO | PAGE_IS_FILE;
 		}
-		a.return_mask = a.category_anyof_mask;
+		if (want == PAGEMAP_TRACKED)
+			a.return_mask = PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN;
 		n = ioctl(fd, PAGEMAP_SCAN, &a);
 		if (n < 0)
 			return -errno;
 		for (int i = 0; i < n; i++)
-			if ((ret = join(j, v[i].start, v[i].end)))
+			if ((ret = join(j, v[i].start, v[i].end,
+					want == PAGEMAP_TRACKED && is_unchanged(v[i].categories))))
 				return ret;
 		if (a.walk_end <= start)
 			return -EPROTO;
@@ -83,9 +93,9 @@ static int entries(int fd, uint64_t start, uint64_t end, enum pagemap_want want,
 		if (ret)
 			return ret;
 		for (size_t i = 0; i < n; i++, start += PAGE_SIZE_4K) {
-			if (!(v[i] >> 62) || (want == PAGEMAP_ANON && (v[i] >> 61 & 1)))
+			if (!(v[i] >> 62) || (want != PAGEMAP_PRESENT && (v[i] >> 61 & 1)))
 				continue;
-			if ((ret = join(j, start, start + PAGE_SIZE_4K)))
+			if ((ret = join(j, start, start + PAGE_SIZE_4K, false)))
 				return ret;
 		}
 	}
@@ -110,7 +120,7 @@ int pagemap_walk(int fd, uint64_t start, uint64_t end, enum pagemap_want want, p
 		ret = entries(fd, start, end, want, &j);
 	}
 	if (!ret && j.end > j.start)
-		ret = fn(arg, j.start, j.end);
+		ret = fn(arg, j.start, j.end, j.unchanged);
 	if (ret < 0)
 		return err_sys(err, ret, "cannot read the page map of %#llx-%#llx",
 			       (unsigned long long)start, (unsigned long long)end);

@@ -115,6 +115,14 @@ int remote_write_force(const struct remote *r, uint64_t addr, const void *buf,
 /* A descriptor of the target as one of ours (pidfd_getfd(2), close-on-exec), or
  * a negative errno. */
 int remote_getfd(const struct remote *r, int fd) __must_check;
+/*
+ * Makes the prepared target run a call that opens a descriptor, and takes that
+ * out of it: ours (>= 0, close-on-exec), and closed in the target, whoever dies
+ * when.  Else the call's own errno, or that of taking it, with err untouched; or
+ * what failed on the way, with err filled.
+ */
+int remote_take_new_fd(struct remote *r, long nr, const uint64_t arg[6],
+		       struct err *err) __must_check;
 
 /* --- for a restart, whose process we make ourselves --- */
 

@@ -132,7 +132,7 @@ struct group {
 	size_t end;
 };
 
-static int split_run(void *arg, uint64_t start, uint64_t end)
+static int split_run(void *arg, uint64_t start, uint64_t end, bool unchanged)
 {
 	struct group *g = arg;
 
@@ -149,7 +149,10 @@ static int split_run(void *arg, uint64_t start, uint64_t end)
 		if (start < m->start)
 			start = m->start; /* between mappings: our scratch area */
 		stop = end < m->end ? end : m->end;
-		if (start < stop && (ret = add_run(&g->w, start, stop, 0)))
+		/* Of a file, nothing is ever unchanged: track/track.c says why. */
+		if (start < stop &&
+		    (ret = add_run(&g->w, start, stop,
+				   unchanged && m->kind == MAPPING_ANON ? RUN_UNCHANGED : 0)))
 			return ret;
 		start = stop > start ? stop : end;
 	}
@@ -157,13 +160,13 @@ static int split_run(void *arg, uint64_t start, uint64_t end)
 }
 
 /* Runs of mappings [i, end), all of them scanned. */
-static int find_group(struct process *p, int pagemap, size_t i, size_t end, size_t *first,
-		      struct err *err)
+static int find_group(struct process *p, int pagemap, enum pagemap_want want, size_t i, size_t end,
+		      size_t *first, struct err *err)
 {
 	struct group g = {
 		.w = {.p = p, .mapping = (uint32_t)i, .err = err}, .first = first, .end = end};
-	int ret = pagemap_walk(pagemap, p->mappings[i].start, p->mappings[end - 1].end,
-			       PAGEMAP_ANON, split_run, &g, err);
+	int ret = pagemap_walk(pagemap, p->mappings[i].start, p->mappings[end - 1].end, want,
+			       split_run, &g, err);
 
 	while (g.w.mapping < end)
 		first[++g.w.mapping] = p->nruns;
@@ -187,7 +190,8 @@ static int find_dirty(struct capture *c, struct process *p, int pagemap, size_t 
 		} else {
 			while (joined && end < p->nmappings && is_scanned(&p->mappings[end]))
 				end++;
-			ret = find_group(p, pagemap, i, end, first, err);
+			ret = find_group(p, pagemap, c->tracked ? PAGEMAP_TRACKED : PAGEMAP_ANON, i,
+					 end, first, err);
 		}
 		if (ret)
 			return ret;

@@ -65,6 +65,8 @@ enum run_flag {
 	/* The same bytes are in the mapped file: needed only where the file is
 	 * missing or another one. */
 	RUN_CLEAN = 1u << 0,
+	/* Capture of a tracked program: nobody wrote to it since the last round. */
+	RUN_UNCHANGED = 1u << 1,
 };
 
 /* A range of pages that is stored.  The data area holds the runs one after

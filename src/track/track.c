@@ -1,0 +1,346 @@
+/*
+ * Tracking of written pages: see track.h.
+ *
+ * The kernel's side (Linux 6.7): a userfaultfd of the target with WP_ASYNC, on
+ * which ranges are registered for write protection.  A write to an armed page
+ * takes the protection off, without a message.  PAGEMAP_SCAN from outside
+ * tells which pages are not protected ("written"), and protects them again in the
+ * same step.  fs/proc/task_mmu.c, pagemap_scan_test_walk and the functions
+ * around it; mm/userfaultfd.c.
+ *
+ * A range is trusted only while the kernel says that it is registered
+ * (PAGE_IS_WPALLOWED).  So nothing depends on comparing /proc/PID/maps: memory
+ * that was mapped, moved or replaced is not registered, whatever stands there in the
+ * maps, and counts as written.
+ *
+ * Order for a range that is not registered: 1. it is found to be so; 2. it is
+ * registered; 3. all its pages are told and armed.  What is moved to its
+ * place between 1 and 3 is not registered again, and found by the next round.
+ */
+#include "track/track.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "proc/maps.h"
+#include "proc/newer.h"
+#include "proc/pagemap.h"
+#include "remote/remote.h"
+
+#define REGIONS 512
+/* Pages armed at a time: the target's mappings are locked meanwhile (0.6 ms). */
+#define PAGES_AT_ONCE 16384
+
+struct track {
+	pid_t pid;
+	int uffd, procfd, pagemap;
+	struct buf text; /* of the maps, kept for its room */
+};
+
+static int new_track(pid_t pid, int uffd, struct track **ret, struct err *err)
+{
+	struct track *t = io_alloc(1, sizeof(*t), err);
+	char path[64];
+
+	if (!t) {
+		close(uffd);
+		return err->error;
+	}
+	*t = (struct track){.pid = pid, .uffd = uffd, .procfd = -1, .pagemap = -1};
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	t->procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	t->pagemap = openat(t->procfd, "pagemap", O_RDONLY | O_CLOEXEC);
+	if (t->procfd < 0 || t->pagemap < 0) {
+		err_sys(err, -errno, "cannot open /proc/%d/pagemap", pid);
+		track_stop(t);
+		return err->error;
+	}
+	*ret = t;
+	return 0;
+}
+
+void track_stop(struct track *t)
+{
+	if (!t)
+		return;
+	io_close_fd(&t->uffd);
+	io_close_fd(&t->procfd);
+	io_close_fd(&t->pagemap);
+	buf_done(&t->text);
+	free(t);
+}
+
+int track_adopt(pid_t pid, int uffd, struct track **ret, struct err *err)
+{
+	return new_track(pid, uffd, ret, err);
+}
+
+int track_uffd(const struct track *t)
+{
+	return t->uffd;
+}
+
+/* --- may it be tracked? --- */
+
+static int cannot(int error, const char *call, struct err *err)
+{
+	err_refuse(err, "written pages cannot be tracked: %s: %s", call, strerror(-error));
+	if (error == -ENOSYS || error == -EINVAL || error == -ENOTTY)
+		return err_hint(err, "it needs Linux 6.7 with CONFIG_USERFAULTFD, and a container "
+				     "that allows userfaultfd; see: godwit doctor");
+	if (error == -EMFILE)
+		return err_hint(err, "the program has no free descriptor: raise its limit "
+				     "(prlimit --nofile)");
+	return err_hint(err, "a container's filter may forbid it (docker run --security-opt "
+			     "seccomp=unconfined); see: godwit doctor");
+}
+
+static int set_up(int uffd, struct err *err)
+{
+	struct uffdio_api api = {.api = UFFD_API,
+				 .features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED};
+
+	return ioctl(uffd, UFFDIO_API, &api) ? cannot(-errno, "userfaultfd with WP_ASYNC", err) : 0;
+}
+
+int track_probe(struct err *err)
+{
+	__cleanup_fd int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	__cleanup_fd int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return cannot(-errno, "userfaultfd", err);
+	if (!pagemap_has_scan(pagemap))
+		return cannot(-ENOTTY, "PAGEMAP_SCAN", err);
+	return set_up(fd, err);
+}
+
+/* From the lines "flags:" of /proc/PID/fdinfo/N: octal, O_* of open(2). */
+static bool is_direct(const struct track *t, const char *fd)
+{
+	__cleanup_buf struct buf b = {0};
+	char path[300];
+	const char *p;
+
+	snprintf(path, sizeof(path), "fdinfo/%s", fd);
+	return !io_read_file(t->procfd, path, &b) && (p = strstr(b.p, "flags:")) &&
+	       (strtoul(p + 6, NULL, 8) & O_DIRECT);
+}
+
+int track_check(const struct track *t, struct err *err)
+{
+	int fd = openat(t->procfd, "fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *d;
+
+	if (!dir) {
+		io_close_fd(&fd);
+		return err_set(err, -ESRCH, "process %d has ended", t->pid);
+	}
+	while (!err->error && (d = readdir(dir))) {
+		char name[64], to[256] = "";
+
+		if (*d->d_name == '.' || !is_direct(t, d->d_name))
+			continue;
+		snprintf(name, sizeof(name), "fd/%.40s", d->d_name);
+		if (!io_readlink(t->procfd, name, to, sizeof(to)) && *to != '/')
+			continue; /* of a pipe it means packet mode */
+		err_refuse(err,
+			   "written pages cannot be tracked: '%s' (fd %s of process %d) is open "
+			   "with O_DIRECT",
+			   to, d->d_name, t->pid);
+		err_hint(err, "a device writes to memory unseen: let the program open the file "
+			      "without O_DIRECT");
+	}
+	closedir(dir);
+	return err->error;
+}
+
+int track_start(struct remote *r, struct track **ret, struct err *err)
+{
+	const uint64_t arg[6] = {O_CLOEXEC | UFFD_USER_MODE_ONLY};
+	struct track *t;
+	int ret_code;
+
+	/* First on ourselves: the target is not bothered where it cannot work. */
+	if ((ret_code = track_probe(err)))
+		return ret_code;
+	ret_code = remote_take_new_fd(r, SYS_userfaultfd, arg, err);
+	if (err->error)
+		return err->error;
+	if (ret_code < 0)
+		return cannot(ret_code, "userfaultfd in the program", err);
+	if ((ret_code = new_track(r->pid, ret_code, &t, err)))
+		return ret_code;
+	if ((ret_code = set_up(t->uffd, err)) || (ret_code = track_check(t, err))) {
+		track_stop(t);
+		return ret_code;
+	}
+	*ret = t;
+	return 0;
+}
+
+/* --- a round --- */
+
+struct round {
+	struct track *t;
+	track_fn fn;
+	void *arg;
+	uint64_t start, end; /* told next: ranges that touch are joined */
+	uint64_t bytes;
+};
+
+static int tell(struct round *r)
+{
+	uint64_t start = r->start, end = r->end;
+
+	r->start = r->end = 0;
+	r->bytes += end - start;
+	return end > start && r->fn ? r->fn(r->arg, start, end) : 0;
+}
+
+static int add(struct round *r, uint64_t start, uint64_t end)
+{
+	int ret = 0;
+
+	if (r->end != start || r->end == r->start) {
+		ret = tell(r);
+		r->start = start;
+	}
+	r->end = end;
+	return ret;
+}
+
+/* Tells and arms pages of [start, end), which is registered: all, or the written ones. */
+static int arm(struct round *r, uint64_t start, uint64_t end, bool all)
+{
+	struct page_region v[REGIONS];
+
+	while (start < end) {
+		struct pm_scan_arg a = {
+			.size = sizeof(a),
+			.flags = PM_SCAN_WP_MATCHING,
+			.start = start,
+			.end = end,
+			.vec = (uintptr_t)v,
+			.vec_len = REGIONS,
+			.max_pages = PAGES_AT_ONCE,
+			.category_inverted = PAGE_IS_PFNZERO | PAGE_IS_FILE,
+			.category_mask =
+				PAGE_IS_PFNZERO | PAGE_IS_FILE | (all ? 0 : PAGE_IS_WRITTEN),
+			.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+			.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+		};
+		int n = ioctl(r->t->pagemap, PAGEMAP_SCAN, &a);
+
+		if (n < 0)
+			return -errno;
+		for (int i = 0; i < n; i++) {
+			int ret = add(r, v[i].start, v[i].end);
+
+			if (ret)
+				return ret;
+		}
+		if (a.walk_end <= start)
+			return -EPROTO;
+		start = a.walk_end;
+	}
+	return 0;
+}
+
+/*
+ * Private anonymous memory.  QUIRK: not the changed pages of private file mappings.
+ * A page of these that is dropped (MADV_DONTNEED) while it is armed leaves a
+ * marker that looks like an unwritten page in swap, and between the two faults of
+ * the write that follows the file's page stands there, not the one that was copied, and
+ * armed (mm/memory.c, zap_install_uffd_wp_if_needed and set_pte_range).
+ * Test: unchanged_pages_are_as_they_were_copied.
+ */
+static bool is_tracked_kind(const struct proc_map *m)
+{
+	/* [vdso], [vvar], [vsyscall], [uprobes] are the kernel's. */
+	return !m->shared && !m->ino && strncmp(m->name, "[v", 2) && strcmp(m->name, "[uprobes]") &&
+	       strncmp(m->name, "anon_inode:", 11);
+}
+
+/* 1 or 0; the kernel tells it by skipping what is registered. */
+static int is_registered(const struct track *t, const struct proc_map *m)
+{
+	struct page_region v;
+	struct pm_scan_arg a = {
+		.size = sizeof(a),
+		.start = m->start,
+		.end = m->end,
+		.vec = (uintptr_t)&v,
+		.vec_len = 1,
+		.max_pages = 1,
+		.category_inverted = PAGE_IS_WPALLOWED,
+		.category_mask = PAGE_IS_WPALLOWED,
+		.return_mask = PAGE_IS_PRESENT,
+	};
+	int n = ioctl(t->pagemap, PAGEMAP_SCAN, &a);
+
+	return n < 0 ? -errno : n == 0;
+}
+
+/* A mapping that is not registered: from now on it is, if that can be. */
+static int take_up(struct round *r, const struct proc_map *m)
+{
+	struct uffdio_register reg = {.range = {m->start, m->end - m->start},
+				      .mode = UFFDIO_REGISTER_MODE_WP};
+
+	/* Gone meanwhile, huge pages of hugetlbfs, tracked by the program itself:
+	 * then it is copied at the stop. */
+	if (ioctl(r->t->uffd, UFFDIO_REGISTER, &reg))
+		return errno == ESRCH ? -ESRCH : 0;
+	return arm(r, m->start, m->end, true);
+}
+
+static int visit(struct round *r, const struct proc_maps *maps)
+{
+	for (size_t i = 0; i < maps->n; i++) {
+		const struct proc_map *m = &maps->v[i];
+		int ret;
+
+		if (!is_tracked_kind(m))
+			continue;
+		ret = is_registered(r->t, m);
+		if (ret == 0)
+			ret = take_up(r, m);
+		else if (ret == 1)
+			ret = arm(r, m->start, m->end, false);
+		if (ret)
+			return ret;
+	}
+	return tell(r);
+}
+
+int track_round(struct track *t, track_fn fn, void *arg, uint64_t *ret_bytes, struct err *err)
+{
+	struct round r = {.t = t, .fn = fn, .arg = arg};
+	struct proc_maps maps = {0};
+	int ret = io_read_file(t->procfd, "maps", &t->text);
+
+	if (ret || !t->text.len)
+		return err_set(err, -ESRCH, "process %d has ended", t->pid);
+	if ((ret = proc_parse_maps(t->text.p, &maps, err)))
+		return ret;
+	ret = visit(&r, &maps);
+	proc_maps_done(&maps);
+	if (ret_bytes)
+		*ret_bytes = r.bytes;
+	if (ret == -ESRCH)
+		return err_set(err, ret, "process %d has ended", t->pid);
+	if (ret < 0 && !err->error)
+		return err_sys(err, ret, "cannot track the memory of process %d", t->pid);
+	return ret;
+}
