@@ -2,6 +2,7 @@
 #ifndef GODWIT_CLI_CLI_H
 #define GODWIT_CLI_CLI_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -20,6 +21,14 @@ int cli_fail(const char *cmd, const struct err *err);
 
 /* Wrong command line: prints "godwit: CMD: what" and a hint on stderr; returns EXIT_USAGE. */
 int cli_usage(const char *cmd, const char *fmt, ...) __printf_like(2, 3);
+
+/* The only operand after the options that getopt_long took, or NULL: wrong command
+ * line, and said so.  what: the name it has in the usage. */
+const char *cli_operand(const char *cmd, const char *what, int argc, char **argv);
+
+/* Takes the options of a command that has but --json and --help.  False: all is said,
+ * leave with *ret_status. */
+bool cli_options_json(int argc, char **argv, void (*usage)(void), bool *ret_json, int *ret_status);
 
 /* A notice of the command whose name is arg, on stderr. */
 void cli_notice(void *arg, const char *text);

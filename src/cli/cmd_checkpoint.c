@@ -61,6 +61,7 @@ int cmd_checkpoint(int argc, char **argv)
 	struct err err = ERR_INIT;
 	bool quiet = false, verbose = false;
 	long n;
+	const char *operand;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "o:qvh", options, NULL)) != -1) {
@@ -93,15 +94,13 @@ int cmd_checkpoint(int argc, char **argv)
 			return usage(stderr, EXIT_USAGE);
 		}
 	}
-	if (optind == argc)
-		return cli_usage("checkpoint", "which PID?");
-	if (optind + 1 < argc)
-		return cli_usage("checkpoint", "one PID only, not '%s', too", argv[optind + 1]);
-	if (!parse_number(argv[optind], 1, 1 << 22, &n)) {
+	if (!(operand = cli_operand("checkpoint", "PID", argc, argv)))
+		return EXIT_USAGE;
+	if (!parse_number(operand, 1, 1 << 22, &n)) {
 		fprintf(stderr,
 			"godwit: checkpoint: '%s' is not a process id\n"
 			"hint: see the process ids with: ps -u $USER\n",
-			argv[optind]);
+			operand);
 		return EXIT_USAGE;
 	}
 	o.pid = (pid_t)n;

@@ -187,23 +187,14 @@ static void usage(void)
 
 int cmd_doctor(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
 	struct verdict v = {.usable = true};
 	struct err err = ERR_INIT;
 	struct report rep;
 	bool json = false;
-	int c, ret;
+	int status, ret;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c == 'h') {
-			usage();
-			return EXIT_DONE;
-		}
-		if (c != 'j')
-			return EXIT_USAGE; /* getopt_long has said why */
-		json = true;
-	}
+	if (!cli_options_json(argc, argv, usage, &json, &status))
+		return status;
 	if (optind < argc)
 		return cli_usage("doctor", "it takes no '%s'", argv[optind]);
 	report_init(&rep, stdout, json);

@@ -40,6 +40,7 @@ int cmd_restart(int argc, char **argv)
 	struct restart_options o = {.ids = IDS_AUTO};
 	enum ids_policy wanted;
 	bool quiet = false;
+	const char *operand;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
@@ -69,10 +70,8 @@ int cmd_restart(int argc, char **argv)
 			return usage(stderr, EXIT_USAGE);
 		}
 	}
-	if (optind == argc)
-		return cli_usage("restart", "which IMAGE?");
-	if (optind + 1 < argc)
-		return cli_usage("restart", "one IMAGE only, not '%s', too", argv[optind + 1]);
-	o.image = argv[optind];
+	if (!(operand = cli_operand("restart", "IMAGE", argc, argv)))
+		return EXIT_USAGE;
+	o.image = operand;
 	return restart_and_leave(&o, quiet);
 }

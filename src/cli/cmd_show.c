@@ -60,24 +60,14 @@ static int show(const char *path, bool json, struct err *err)
 
 int cmd_show(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
 	struct err err = ERR_INIT;
 	bool json = false;
-	int c;
+	const char *operand;
+	int status;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c == 'h') {
-			usage();
-			return EXIT_DONE;
-		}
-		if (c != 'j')
-			return EXIT_USAGE; /* getopt_long has said why */
-		json = true;
-	}
-	if (optind == argc)
-		return cli_usage("show", "which IMAGE?");
-	if (optind + 1 < argc)
-		return cli_usage("show", "one IMAGE only, not '%s', too", argv[optind + 1]);
-	return show(argv[optind], json, &err) ? cli_fail("show", &err) : EXIT_DONE;
+	if (!cli_options_json(argc, argv, usage, &json, &status))
+		return status;
+	if (!(operand = cli_operand("show", "IMAGE", argc, argv)))
+		return EXIT_USAGE;
+	return show(operand, json, &err) ? cli_fail("show", &err) : EXIT_DONE;
 }

@@ -65,17 +65,16 @@ int cmd_verify(int argc, char **argv)
 {
 	static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
 	struct err err = ERR_INIT;
+	const char *operand;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		usage(c == 'h' ? stdout : stderr);
 		return c == 'h' ? EXIT_DONE : EXIT_USAGE;
 	}
-	if (optind == argc)
-		return cli_usage("verify", "which IMAGE?");
-	if (optind + 1 < argc)
-		return cli_usage("verify", "one IMAGE only, not '%s', too", argv[optind + 1]);
-	if (verify(argv[optind], &err))
+	if (!(operand = cli_operand("verify", "IMAGE", argc, argv)))
+		return EXIT_USAGE;
+	if (verify(operand, &err))
 		return cli_fail("verify", &err);
 	if (fflush(stdout)) {
 		err_set(&err, -EIO, "cannot write to standard output");

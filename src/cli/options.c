@@ -1,0 +1,32 @@
+/* What the commands have in common in their command lines. */
+#include <getopt.h>
+#include <stddef.h>
+
+#include "cli/cli.h"
+
+const char *cli_operand(const char *cmd, const char *what, int argc, char **argv)
+{
+	if (optind == argc)
+		cli_usage(cmd, "which %s?", what);
+	else if (optind + 1 < argc)
+		cli_usage(cmd, "one %s only, not '%s', too", what, argv[optind + 1]);
+	else
+		return argv[optind];
+	return NULL;
+}
+
+bool cli_options_json(int argc, char **argv, void (*usage)(void), bool *ret_json, int *ret_status)
+{
+	static const struct option options[] = {
+		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) == 'j')
+		*ret_json = true;
+	if (c == -1)
+		return true;
+	if (c == 'h')
+		usage();
+	*ret_status = c == 'h' ? EXIT_DONE : EXIT_USAGE; /* getopt_long has said why */
+	return false;
+}
