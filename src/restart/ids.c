@@ -164,25 +164,40 @@ static void report(int sock, int error, const char *where, int status)
 		_exit(1);
 }
 
-static void send_pidfd(int sock, int pidfd)
-{
-	struct init_message m = {0};
-	struct iovec v = {&m, sizeof(m)};
+/* The first message of init, which carries the program's pidfd: room for both ends.
+ * Points into itself. */
+struct pidfd_message {
+	struct init_message m;
+	struct iovec v;
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
-	} control = {{0}};
-	struct msghdr h = {.msg_iov = &v,
-			   .msg_iovlen = 1,
-			   .msg_control = &control,
-			   .msg_controllen = sizeof(control)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+	} control;
+	struct msghdr h;
+};
 
+static void pidfd_message_init(struct pidfd_message *p)
+{
+	memset(p, 0, sizeof(*p));
+	p->v = (struct iovec){&p->m, sizeof(p->m)};
+	p->h = (struct msghdr){.msg_iov = &p->v,
+			       .msg_iovlen = 1,
+			       .msg_control = &p->control,
+			       .msg_controllen = sizeof(p->control)};
+}
+
+static void send_pidfd(int sock, int pidfd)
+{
+	struct pidfd_message p;
+	struct cmsghdr *c;
+
+	pidfd_message_init(&p);
+	c = CMSG_FIRSTHDR(&p.h);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &pidfd, sizeof(int));
-	if (sendmsg(sock, &h, MSG_NOSIGNAL) < 0)
+	if (sendmsg(sock, &p.h, MSG_NOSIGNAL) < 0)
 		_exit(1);
 }
 
@@ -294,31 +309,27 @@ static int watch(const struct parent *p, int *ret_status)
 
 static int receive_pidfd(struct parent *p, struct err *err)
 {
-	struct init_message m = {0};
-	struct iovec v = {&m, sizeof(m)};
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {{0}};
-	struct msghdr h = {.msg_iov = &v,
-			   .msg_iovlen = 1,
-			   .msg_control = &control,
-			   .msg_controllen = sizeof(control)};
+	struct pidfd_message got;
+	struct cmsghdr *c;
 	ssize_t n;
 
+	pidfd_message_init(&got);
 	do
-		n = recvmsg(p->sock, &h, MSG_CMSG_CLOEXEC);
+		n = recvmsg(p->sock, &got.h, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	if (n != sizeof(m))
+	if (n != sizeof(got.m))
 		return err_set(err, -ECHILD, "the namespace of the program could not be made");
-	if (m.error) {
-		err_refuse(err, "cannot %s in a namespace of its own: %s", m.where,
-			   strerror(-m.error));
+	if (got.m.error) {
+		err_refuse(err, "cannot %s in a namespace of its own: %s", got.m.where,
+			   strerror(-got.m.error));
 		return err_hint(
 			err,
 			"the program wants its old ids; --new-ids goes without; see godwit doctor");
 	}
-	memcpy(&p->pidfd, CMSG_DATA(CMSG_FIRSTHDR(&h)), sizeof(int));
+	c = CMSG_FIRSTHDR(&got.h);
+	if (!c || c->cmsg_type != SCM_RIGHTS)
+		return err_set(err, -EMFILE, "no room for a descriptor of the program");
+	memcpy(&p->pidfd, CMSG_DATA(c), sizeof(int));
 	return 0;
 }
 
