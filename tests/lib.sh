@@ -16,6 +16,7 @@
 # A script takes names (or patterns) of tests as arguments and runs only those.
 # Knobs: B=build folder, KEEP=1 keeps every work directory, GODWIT_MUST_RUN=1
 # turns skips into failures (but for skip_hardware), SLOW=N stretches all limits.
+# A crowded machine stretches them, too: they are there to end what hangs.
 
 set -u
 export LC_ALL=C
@@ -46,6 +47,15 @@ _wanted() {
 	return 1
 }
 
+# _seconds N: in $SECONDS_NOW, N stretched by SLOW and by how many wait for a processor.
+_cpus=$(nproc)
+_seconds() {
+	local load crowd
+	read -r load _ </proc/loadavg
+	crowd=$((1 + ${load%.*} / _cpus))
+	SECONDS_NOW=$(($1 * SLOW * (crowd < 10 ? crowd : 10)))
+}
+
 # try NAME FUNCTION ARG...   LIMIT=seconds before it for a longer limit
 try() {
 	local name=$1 dir rc limit=${LIMIT:-60}
@@ -58,7 +68,8 @@ try() {
 	_count=$((_count + 1))
 	dir=$(mktemp -d "$ROOT_DIR/godwit-test.XXXXXX") && chmod 755 "$dir" || exit 1
 	mkdir "$dir/w"
-	TRY_ONE=$name TRY_DIR=$dir timeout -k 10 $((limit * SLOW)) bash "$SCRIPT" </dev/null \
+	_seconds "$limit"
+	TRY_ONE=$name TRY_DIR=$dir timeout -k 10 $SECONDS_NOW bash "$SCRIPT" </dev/null \
 		>"$dir/log" 2>&1
 	rc=$?
 	case $rc in
@@ -69,7 +80,7 @@ try() {
 		fi
 		echo "ok $_count - $name # SKIP $(cat "$dir/skip")" ;;
 	124 | 137)
-		_report "$name" "$dir" "no end within $((limit * SLOW)) s"
+		_report "$name" "$dir" "no end within $SECONDS_NOW s"
 		_sweep "$dir"
 		return 0 ;;
 	*)	_report "$name" "$dir" "exit status $rc"
@@ -222,7 +233,9 @@ prints() {
 
 # wait_for SECONDS CMD...: until the command succeeds.
 wait_for() {
-	local end=$((SECONDS + $1 * SLOW))
+	local end
+	_seconds "$1"
+	end=$((SECONDS + SECONDS_NOW))
 	shift
 	until "$@"; do
 		((SECONDS < end)) || fail "waited in vain for: $*"
@@ -244,7 +257,9 @@ has() { grep -Eaq -- "$2" "$1" 2>/dev/null; }
 
 # As wait_for, but a program that ended cannot make it come true any more.
 wait_alive() {
-	local pid=$1 end=$((SECONDS + $2 * SLOW))
+	local pid=$1 end
+	_seconds "$2"
+	end=$((SECONDS + SECONDS_NOW))
 	shift 2
 	until "$@"; do
 		alive "$pid" || { "$@" && return 0; fail "process $pid ended before: $*"; }

@@ -14,10 +14,11 @@ make_image() { # [SUBJECT]
 # Refused by verify, show and restart alike, whatever the bytes.
 refused() { # IMAGE [COMMAND...]
 	local c commands=("$GODWIT verify" "$GODWIT show" "$GODWIT restart" "$MYRESTART")
+	_seconds 20
 	(($# == 1)) || commands=("${@:2}")
 	for c in "${commands[@]}"; do
 		# shellcheck disable=SC2086
-		(as timeout 20 $c "$1") >cmd.out 2>cmd.err </dev/null
+		(as timeout "$SECONDS_NOW" $c "$1") >cmd.out 2>cmd.err </dev/null
 		RC=$?
 		[[ $RC == 5 ]] || fail "$c $1: exit status $RC"
 		says "$1" || fail "$c does not name the image"
@@ -126,9 +127,10 @@ no_regular_file() {
 	mkdir dir
 	mkfifo fifo
 	local c f
+	_seconds 20
 	for c in verify show restart; do
 		for f in dir fifo /dev/null /dev/zero; do
-			expect 5 timeout 20 "$GODWIT" $c $f
+			expect 5 timeout "$SECONDS_NOW" "$GODWIT" $c $f
 			says "$f"
 		done
 	done

@@ -5,7 +5,8 @@
 at_terminal() { # SCENARIO USER
 	need /usr/bin/python3
 	become "$2"
-	run /usr/bin/python3 "$TOP/tests/cli/terminal.py" "$1"
+	_seconds 20
+	LIMIT=$SECONDS_NOW run /usr/bin/python3 "$TOP/tests/cli/terminal.py" "$1"
 	[[ $RC == 0 ]] || fail "at the terminal: $RC"
 }
 

@@ -11,12 +11,41 @@ uncut() {
 }
 
 _lines() { (($(wc -l <"$1") >= $2)); }
+_is_done() { has out '^result'; }
+
+# until_in_time USER WAY CMD...: how fast the machine is nobody knows.  A word @N of the
+# command is N, or more where WAY was too late (false) and the program already done.
+until_in_time() {
+	local way=$2 scale word cmd
+	become "$1"
+	shift 2
+	for scale in 1 3 9; do
+		cmd=()
+		for word; do
+			[[ $word != @* ]] || word=$((${word#@} * scale))
+			cmd+=("$word")
+		done
+		uncut "${cmd[@]}"
+		rm -f out err
+		"$way" "${cmd[@]}" && return
+		note "done before it was stopped, with $scale times the work"
+		kill -9 "$PID" 2>/dev/null
+		wait "$PID" 2>/dev/null
+	done
+	fail "the work is too small"
+}
 
 # In the middle: some lines were printed, the result was not.
 middle() {
-	wait_alive "$PID" 60 _lines "${OUT:-out}" "${1:-4}"
-	has "${OUT:-out}" '^result' && fail "it is already done: the work is too small"
-	return 0
+	wait_alive "$PID" 60 _lines out "${1:-4}"
+	! _is_done
+}
+
+# checkpoint ARGS...: false where it came too late.
+checkpoint() {
+	run "$GODWIT" checkpoint "$PID" "$@"
+	[[ $RC == 0 ]] || _is_done || fail "checkpoint: $RC"
+	! _is_done
 }
 
 # The restarted program printed into the same file: nothing missing, nothing twice.
@@ -27,13 +56,9 @@ same_result() {
 	cmp -s out want || fail "the output differs: $(diff out want | head -n 5)"
 }
 
-by_attach() { # USER CMD...
-	become "$1"
-	shift
-	uncut "$@"
+_by_attach() {
 	launch "$@"
-	middle
-	expect 0 "$GODWIT" checkpoint "$PID" --kill
+	middle && checkpoint --kill || return
 	wait "$PID" 2>/dev/null
 	wait_for 10 gone "$PID"
 	OUT=out2 ERR=err2 launch "$GODWIT" restart myckpt
@@ -41,53 +66,42 @@ by_attach() { # USER CMD...
 }
 
 # The checkpoint is not seen: the program goes on to the same result.
-goes_on() { # USER CMD...
-	become "$1"
-	shift
-	uncut "$@"
+_goes_on() {
 	launch "$@"
-	middle
-	local n=0
-	until has out '^result' || ((n == 3)); do
-		run "$GODWIT" checkpoint "$PID"
-		[[ $RC == 0 ]] || has out '^result' || fail "checkpoint: $RC"
-		n=$((n + 1))
-	done
-	((n > 1)) || fail "it was done before the second checkpoint: the work is too small"
+	middle && checkpoint && checkpoint || return
 	same_result
 }
 
-by_preload() { # USER CMD...
-	become "$1"
-	shift
-	uncut "$@"
+_rung() { _is_new_image_or_error myckpt "" || _is_done; }
+
+_by_preload() {
+	rm -f myckpt
 	launch env GODWIT_SIGNAL="${SIGNAL:-12}" LD_PRELOAD="$LIBCKPT" "$@"
-	middle
-	ring
+	middle || return
+	kill -"${SIGNAL:-12}" "$PID"
+	wait_for 30 _rung
+	_is_done && return 1
+	_is_new_image myckpt "" || fail "the doorbell was refused"
 	finish_off
-	has out '^result' && fail "it was already done"
+	_is_done && return 1
 	OUT=out2 ERR=err2 launch "$MYRESTART" myckpt
 	same_result
 }
 
 # Again and again: five generations, each cut in the middle of the one before.
-generations() { # USER CMD...
-	become "$1"
-	shift
+_generations() {
 	local n=4
-	uncut "$@"
 	launch "$@"
 	for _ in 1 2 3 4 5; do
-		middle $n
-		expect 0 "$GODWIT" checkpoint "$PID" --kill
+		middle $n && checkpoint --kill || return
 		wait "$PID" 2>/dev/null
 		wait_for 10 gone "$PID"
 		n=$(($(wc -l <out) + 3))
-		OUT=out2 ERR=err2
-		as "$GODWIT" restart myckpt </dev/null >out2 2>err2 &
-		PID=$!
-		echo "$PID" >>"$TRY_DIR/pids"
-		OUT=out
+		OUT=out2 ERR=err2 launch "$GODWIT" restart myckpt
 	done
 	same_result
 }
+
+for _way in by_attach goes_on by_preload generations; do
+	eval "$_way() { until_in_time \"\$1\" _$_way \"\${@:2}\"; }" # USER CMD...
+done

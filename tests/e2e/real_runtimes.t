@@ -6,12 +6,12 @@ jvm() { # DOOR USER
 	need java javac
 	javac -d . "$WORK/Work.java" || skip "javac does not work here"
 	# The JVM takes SIGUSR2 for itself: the doorbell needs another one.
-	SIGNAL=40 "$1" "$2" java -Xmx256m -cp "$W" Work "$3"
+	SIGNAL=40 "$1" "$2" java -Xmx256m -cp "$W" Work "@$3"
 }
 
 node() { # DOOR USER
 	need node
-	"$1" "$2" "$(command -v node)" "$WORK/work.js" "$3"
+	"$1" "$2" "$(command -v node)" "$WORK/work.js" "@$3"
 }
 
 golang() { # DOOR USER IDLE-GOROUTINES
@@ -19,33 +19,59 @@ golang() { # DOOR USER IDLE-GOROUTINES
 	GOCACHE=$W/cache GOPATH=$W/go GO111MODULE=off CGO_ENABLED=0 go build -o prog "$WORK/work.go" ||
 		skip "go build does not work here"
 	rm -rf cache
-	"$1" "$2" ./prog 20000 "$3"
+	"$1" "$2" ./prog @20000 "$3"
 }
 
 compiled() { # DOOR USER FLAGS...
 	local door=$1 user=$2
 	shift 2
 	gcc -O2 "$@" -o prog "$WORK/crunch.c" -lm || fail "gcc"
-	"$door" "$user" ./prog 20000
+	"$door" "$user" ./prog @20000
 }
 
+# xz prints no lines: its work is the input, its result the output.
 xz_threads() { # DOOR USER
 	need xz
 	become "$2"
-	cat /usr/bin/[a-m]* 2>/dev/null | head -c 16000000 >input
-	xz -T2 --block-size=1000000 -1 -c input >want
+	local size
+	for size in 16 64 256; do
+		cat /usr/bin/* /usr/lib/x86_64-linux-gnu/*.so* 2>/dev/null | head -c ${size}000000 >input
+		xz -T2 --block-size=1000000 -1 -c input >want
+		rm -f out
+		"_xz_$1" && return
+		note "done before it was stopped, with $size MB"
+	done
+	fail "the work is too small"
+}
+
+_xz_started() {
 	launch xz -T2 --block-size=1000000 -1 -c input
 	_some() { (($(stat -c %s out) > 1000000)); }
 	wait_alive "$PID" 60 _some
-	if [[ $1 == goes_on ]]; then
-		expect 0 "$GODWIT" checkpoint "$PID"
-	else
-		expect 0 "$GODWIT" checkpoint "$PID" --kill
-		wait "$PID" 2>/dev/null
-		OUT=out2 ERR=err2 launch "$GODWIT" restart myckpt
-	fi
+}
+
+# The target may have ended before the checkpoint, and only then it may fail.
+_xz_checkpoint() {
+	run "$GODWIT" checkpoint "$PID" "$@"
+	[[ $RC == 0 ]] && return
+	gone "$PID" || fail "checkpoint: $RC"
+	return 1
+}
+
+_xz_same() {
 	wait "$PID" || fail "status $?: $(cat err err2)"
 	cmp out want || fail "the compressed file differs"
+}
+
+_xz_goes_on() { _xz_started; _xz_checkpoint || return; _xz_same; }
+
+_xz_by_attach() {
+	_xz_started
+	_xz_checkpoint --kill || return
+	wait "$PID" 2>/dev/null
+	cmp -s out want && return 1
+	OUT=out2 ERR=err2 launch "$GODWIT" restart myckpt
+	_xz_same
 }
 
 for door in by_attach by_preload goes_on; do

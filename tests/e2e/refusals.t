@@ -8,7 +8,8 @@ refused() { # USER KIND WORDS: what the message must call it
 	launch "$SUBJECTS/refuse" "$CTL" "$2"
 	wait_for 30 has out '^(ready|impossible)'
 	has out '^impossible' && skip "$(grep -a impossible out)"
-	run timeout 30 "$GODWIT" checkpoint "$PID"
+	_seconds 30
+	run timeout "$SECONDS_NOW" "$GODWIT" checkpoint "$PID"
 	# A program that cannot even be stopped is no matter of support.
 	[[ $RC == 3 || $2$RC == vforked1 ]] || fail "exit status $RC"
 	says "^godwit: checkpoint: " "$3" '^hint: .{10}'
