@@ -99,8 +99,8 @@ int job_stop(struct job *j, struct err *err)
 	for (;;) {
 		ret = stop_once(j, err);
 		j->stopped_ns = j->remote.stopped_ns;
-		if ((ret != -EALREADY && ret != -EINPROGRESS) ||
-		    now_ns() - begun > PATIENCE_NS || job_is_cancelled(j))
+		if ((ret != -EALREADY && ret != -EINPROGRESS) || now_ns() - begun > PATIENCE_NS ||
+		    job_is_cancelled(j))
 			return ret;
 		*err = ERR_INIT;
 		pause_a_little();
@@ -189,8 +189,7 @@ static const struct {
 	{"collect", job_collect},
 	{"give back", job_give_back},
 	{"open image", step_open_image},
-	{"notes", job_write_notes},
-	{"memory", job_copy_memory},
+	{"memory", job_copy_memory_and_notes},
 	{"release", step_release},
 	{"files", job_copy_files},
 	{"segments", job_write_segments},

@@ -24,8 +24,10 @@
 
 #define PAGES_PER_BLOCK (IMAGE_BLOCK / PAGE_SIZE_4K)
 #define MAX_COPIERS 4u
-/* Below this a second thread costs more than it saves. */
+/* Below this a second thread costs more than it saves; unless there are many threads
+ * whose notes are to be written meanwhile. */
 #define ONE_COPIER_BYTES (4u << 20)
+#define ONE_COPIER_THREADS 64u
 
 struct copy {
 	struct job *j;
@@ -160,6 +162,14 @@ static int copy_block(struct job *j, uint64_t block, uint8_t *buf, struct err *e
 	return ret;
 }
 
+static void copy_failed(struct copy *c, const struct err *err)
+{
+	pthread_mutex_lock(&c->lock);
+	if (!atomic_exchange(&c->failed, 1))
+		c->err = *err;
+	pthread_mutex_unlock(&c->lock);
+}
+
 static void *copier(void *arg)
 {
 	struct copy *c = arg;
@@ -182,12 +192,8 @@ static void *copier(void *arg)
 		if (!ret && job_is_cancelled(c->j))
 			ret = err_set(&err, -ECANCELED, "interrupted");
 	}
-	if (ret) {
-		pthread_mutex_lock(&c->lock);
-		if (!atomic_exchange(&c->failed, 1))
-			c->err = err;
-		pthread_mutex_unlock(&c->lock);
-	}
+	if (ret)
+		copy_failed(c, &err);
 	if (buf != MAP_FAILED)
 		munmap(buf, IMAGE_BLOCK);
 	return NULL;
@@ -202,10 +208,14 @@ static unsigned copiers(const struct job *j, uint64_t blocks)
 		n = j->o->threads;
 	if (n > MAX_COPIERS)
 		n = MAX_COPIERS;
-	return blocks * IMAGE_BLOCK <= ONE_COPIER_BYTES ? 1 : n;
+	return blocks * IMAGE_BLOCK <= ONE_COPIER_BYTES && j->proc->nthreads <= ONE_COPIER_THREADS
+		       ? 1
+		       : n;
 }
 
-static int copy_blocks(struct job *j, uint64_t from, uint64_t end, struct err *err)
+/* first, if any, is what the calling thread does before it copies as well. */
+static int copy_blocks(struct job *j, uint64_t from, uint64_t end,
+		       int (*first)(struct job *, struct err *), struct err *err)
 {
 	struct copy c = {
 		.j = j,
@@ -218,10 +228,12 @@ static int copy_blocks(struct job *j, uint64_t from, uint64_t end, struct err *e
 	unsigned n = copiers(j, end - from), started = 0;
 
 	if (from >= end)
-		return 0;
+		return first ? first(j, err) : 0;
 	atomic_store(&c.next, from);
 	while (started + 1 < n && !pthread_create(&threads[started], NULL, copier, &c))
 		started++;
+	if (first && first(j, err))
+		copy_failed(&c, err);
 	copier(&c);
 	while (started)
 		pthread_join(threads[--started], NULL);
@@ -239,12 +251,17 @@ static uint64_t dirty_blocks(const struct job *j)
 
 int job_copy_memory(struct job *j, struct err *err)
 {
-	return copy_blocks(j, 0, dirty_blocks(j), err);
+	return copy_blocks(j, 0, dirty_blocks(j), NULL, err);
+}
+
+int job_copy_memory_and_notes(struct job *j, struct err *err)
+{
+	return copy_blocks(j, 0, dirty_blocks(j), job_write_notes, err);
 }
 
 int job_copy_files(struct job *j, struct err *err)
 {
-	return copy_blocks(j, dirty_blocks(j), image_writer_blocks(j->writer), err);
+	return copy_blocks(j, dirty_blocks(j), image_writer_blocks(j->writer), NULL, err);
 }
 
 /* Opens the files whose unchanged pages are wanted: while the program is

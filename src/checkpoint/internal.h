@@ -59,6 +59,8 @@ int job_write_segments(struct job *j, struct err *err) __must_check;
 
 /* copy.c: blocks of the data area that hold memory of the program; the target is stopped. */
 int job_copy_memory(struct job *j, struct err *err) __must_check;
+/* The same, and the notes meanwhile, by the calling thread, which must be the tracer. */
+int job_copy_memory_and_notes(struct job *j, struct err *err) __must_check;
 /* copy.c: the rest, from the mapped files; the target may run. */
 int job_copy_files(struct job *j, struct err *err) __must_check;
 /* copy.c: len bytes (at most IMAGE_BLOCK) of the data area, from offset at, to buf. */

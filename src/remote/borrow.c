@@ -55,12 +55,22 @@ static bool is_stop_signal(int sig)
 	return sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
 }
 
+static uint64_t rung_at(uint64_t unit)
+{
+	return unit + (uint64_t)(arch_unit_rung - arch_unit_code);
+}
+
+bool remote_has_rung(const struct tracee *t, uint64_t unit)
+{
+	struct user_regs_struct regs;
+
+	return !ptrace(PTRACE_GETREGS, t->tid, 0, &regs) && regs.rip == rung_at(unit);
+}
+
 /* Waits until the thread rings the bell; *regs are as it stands there. */
 int remote_wait_bell(struct remote *r, struct tracee *t, uint64_t unit,
 		     struct user_regs_struct *regs, struct err *err)
 {
-	uint64_t rung = unit + (uint64_t)(arch_unit_rung - arch_unit_code);
-
 	for (;;) {
 		int status, sig, pass = 0;
 		pid_t got = waitpid(t->tid, &status, __WALL);
@@ -71,15 +81,16 @@ int remote_wait_bell(struct remote *r, struct tracee *t, uint64_t unit,
 			return remote_died(r, err);
 		sig = WSTOPSIG(status);
 		if (status >> 16 == 0) {
-			if (ptrace(PTRACE_GETREGS, t->tid, 0, regs))
+			if (sig == r->bell && !regs)
+				return 0;
+			if (regs && ptrace(PTRACE_GETREGS, t->tid, 0, regs))
 				return remote_died(r, err);
-			if (sig == r->bell && regs->rip == rung)
+			if (sig == r->bell && regs->rip == rung_at(unit))
 				return 0;
 			if (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGSYS)
 				return err_set(err, -EFAULT,
-					       "process %d: signal %d while running a call of ours "
-					       "at %#llx",
-					       r->pid, sig, regs->rip);
+					       "process %d: signal %d while running a call of ours",
+					       r->pid, sig);
 			if (is_stop_signal(sig))
 				r->stop_held = true; /* given back by remote_release */
 			else

@@ -11,9 +11,12 @@ uint64_t remote_unit(const struct remote *r, size_t thread);
 /* Lends the thread the registers and lets it run; see borrow.c for the order. */
 int remote_enter(struct remote *r, struct tracee *t, const struct user_regs_struct *regs,
 		 struct err *err) __must_check;
-/* Waits until the thread that runs in `unit` rings; *regs are as it stands there. */
+/* Waits until the thread that runs in `unit` rings; *regs are as it stands there.  With
+ * regs NULL any signal like the bell will do: remote_has_rung() tells. */
 int remote_wait_bell(struct remote *r, struct tracee *t, uint64_t unit,
 		     struct user_regs_struct *regs, struct err *err) __must_check;
+/* Does the stopped thread stand behind the bell of that unit? */
+bool remote_has_rung(const struct tracee *t, uint64_t unit);
 /* Gives a borrowed thread its own mask and registers again.  0 or a negative errno. */
 int remote_give_back(struct tracee *t);
 /* The leader runs one call by registers alone, in the unit at that address. */

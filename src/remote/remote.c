@@ -120,8 +120,7 @@ static void let_go_running(struct tracee *t)
 		pid_t got = waitpid(t->tid, &status, __WALL | WNOHANG);
 
 		if (got == t->tid && WIFSTOPPED(status))
-			ptrace(PTRACE_DETACH, t->tid, 0,
-			       status >> 16 ? 0 : (long)WSTOPSIG(status));
+			ptrace(PTRACE_DETACH, t->tid, 0, status >> 16 ? 0 : (long)WSTOPSIG(status));
 		if (got)
 			return;
 		nanosleep(&step, NULL);
@@ -131,15 +130,18 @@ static void let_go_running(struct tracee *t)
 void remote_release(struct remote *r)
 {
 	remote_finish(r);
-	for (size_t i = 0; i < r->n; i++) {
-		struct tracee *t = &r->threads[i];
+	for (int asleep = 0; asleep < 2; asleep++)
+		for (size_t i = 0; i < r->n; i++) {
+			struct tracee *t = &r->threads[i];
 
-		remote_give_back(t);
-		if (t->stopped)
-			ptrace(PTRACE_DETACH, t->tid, 0, 0);
-		else if (t->seized)
-			let_go_running(t);
-	}
+			if (t->asleep != asleep)
+				continue;
+			remote_give_back(t);
+			if (t->stopped)
+				ptrace(PTRACE_DETACH, t->tid, 0, 0);
+			else if (t->seized)
+				let_go_running(t);
+		}
 	if (r->stop_held)
 		syscall(SYS_pidfd_send_signal, r->pidfd, SIGSTOP, NULL, 0);
 	forget(r);

@@ -28,6 +28,7 @@ struct tracee {
 	pid_t ns_tid; /* in the target's innermost pid namespace */
 	bool seized;  /* it is ours */
 	bool ended;   /* while attaching: it is gone */
+	bool asleep;  /* before the stop, in a system call */
 	bool stopped;
 	bool borrowed;                /* it stands in a unit: its own registers are in regs */
 	struct user_regs_struct regs; /* as the program goes on with them */

@@ -1,6 +1,10 @@
 /*
  * Attaching to a process: every thread seized and stopped.
  *
+ * Threads that sleep in a system call are stopped first and those that run last; they
+ * are let go the other way round.  So what the program sees of the pause is little
+ * more than the time in which all must stand still.
+ *
  * A race told as a story: 1. we list the threads; 2. one that we have not
  * stopped yet starts another; 3. we stop all we know.  So the list is read again
  * until a pass finds nobody new: then everybody is stopped and nobody can
@@ -234,11 +238,16 @@ static int seize_one(struct remote *r, struct tracee *t, struct err *err)
 	return 0;
 }
 
-static int interrupt_one(struct tracee *t, struct err *err)
+static void look_whether_asleep(const struct remote *r, struct tracee *t)
 {
-	if (t->seized && ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) && errno != ESRCH)
-		return err_sys(err, -errno, "cannot interrupt thread %d", t->tid);
-	return 0;
+	__cleanup_buf struct buf b = {0};
+	struct err ignored = ERR_INIT;
+	struct proc_stat st;
+	char name[40];
+
+	snprintf(name, sizeof(name), "task/%d/stat", t->tid);
+	t->asleep = !io_read_file(r->procfd, name, &b) && !proc_parse_stat(b.p, &st, &ignored) &&
+		    st.state == 'S';
 }
 
 static int wait_bounded(pid_t tid, int *status)
@@ -339,6 +348,26 @@ static void forget_ended(struct remote *r, size_t from)
 	r->n = n;
 }
 
+static int stop_those(struct remote *r, size_t from, bool asleep, struct err *err)
+{
+	int ret = 0;
+
+	for (size_t i = from; i < r->n; i++) {
+		struct tracee *t = &r->threads[i];
+
+		if (t->asleep == asleep && t->seized && ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) &&
+		    errno != ESRCH)
+			return err_sys(err, -errno, "cannot interrupt thread %d", t->tid);
+	}
+	for (size_t i = from; i < r->n && !ret; i++)
+		if (r->threads[i].asleep == asleep)
+			ret = stop_one(r, &r->threads[i], err);
+	return ret;
+}
+
+/* Below this the order saves less than it costs to find out. */
+#define FEW_THREADS 8
+
 /* Attaches to what list_pass found, which goes on running; then stops it. */
 static int take_new(struct remote *r, size_t from, struct err *err)
 {
@@ -346,12 +375,12 @@ static int take_new(struct remote *r, size_t from, struct err *err)
 
 	for (size_t i = from; i < r->n && !ret; i++)
 		ret = seize_one(r, &r->threads[i], err);
+	for (size_t i = from; i < r->n && !ret && r->n - from > FEW_THREADS; i++)
+		look_whether_asleep(r, &r->threads[i]);
 	if (!r->stopped_ns)
 		r->stopped_ns = now_ns();
-	for (size_t i = from; i < r->n && !ret; i++)
-		ret = interrupt_one(&r->threads[i], err);
-	for (size_t i = from; i < r->n && !ret; i++)
-		ret = stop_one(r, &r->threads[i], err);
+	if (!ret && !(ret = stop_those(r, from, true, err)))
+		ret = stop_those(r, from, false, err);
 	forget_ended(r, from);
 	return ret;
 }

@@ -23,7 +23,7 @@ struct capture {
 	pid_t ignore_child;           /* a child of the target that is our own helper, or 0 */
 	const struct proc_maps *maps; /* before our scratch mapping was there */
 	bool tracked;                 /* track/track.h: runs are told apart by RUN_UNCHANGED */
-	const struct early_advice *early_advice; /* state/advice.h; may be NULL or empty */
+	const struct early_advice *early_advice;   /* state/advice.h; may be NULL or empty */
 	struct early_scheduling *early_scheduling; /* state/scheduling.h; the same; emptied */
 };
 
