@@ -71,9 +71,16 @@ static struct slot *orphan(void)
 	return NULL;
 }
 
+/* psu.lock held.  A thread may have ended elsewhere, and said so, before the slot
+ * that it left here is quite parked: no slot keeps what goes away now. */
 static void stay_end(struct stay *y)
 {
 	struct stay **p;
+	struct slot *s;
+
+	for (s = psu.slots; s; s = s->next)
+		if (s->stay == y)
+			s->stay = NULL;
 
 	for (p = &psu.stays; *p && *p != y; p = &(*p)->next)
 		;
@@ -161,6 +168,8 @@ PSU_PUBLIC int psu_thread_create_ex(void *(*user_func)(void *), void *user_args,
 		errno = EINVAL;
 		return -1;
 	}
+	/* What main() registers it has registered by now. */
+	atomic_store(&psu.is_open, true);
 	if (psu.mode)
 		return run_arrived(&y);
 	return run_here(&y, user_func, user_args);

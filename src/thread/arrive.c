@@ -249,6 +249,18 @@ static void fix(struct peer *p, struct guest *g, struct fixup *f)
 			(unsigned long long)f->changed);
 }
 
+/* The listener is there before main() has registered its globals.  For three
+ * quarters of a step: the sender shall hear the reason. */
+static int wait_open(struct err *err)
+{
+	int64_t end = wire_now() + psu.step_ms * 750000LL;
+	struct timespec nap = {.tv_nsec = 2000000};
+
+	while (!atomic_load(&psu.is_open) && wire_now() < end)
+		nanosleep(&nap, NULL);
+	return psu.is_open ? 0 : err_refuse(err, "the receiver has not called psu_thread_create");
+}
+
 /* A client's main() ends when its thread has left, unless it waits for it: a
  * thread that came all the same would die with it. */
 static int check_waiting(const struct hop_head *h, struct err *err)
@@ -272,6 +284,8 @@ static int prepare(struct peer *p, struct guest *g, struct fixup *f, struct err 
 
 	if (!e)
 		e = check_head(&g->head, err);
+	if (!e)
+		e = wait_open(err);
 	if (!e)
 		e = check_waiting(&g->head, err);
 	if (!e)

@@ -245,6 +245,7 @@ struct psu {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool is_ready;
+	atomic_bool is_open; /* psu_thread_create() was called: threads may arrive */
 	int mode;
 	struct psu_id instance;
 	int port;        /* of the peers, when the program names none */

@@ -183,6 +183,17 @@ int wire_peer_addr(int fd, struct wire_addr *ret)
 	return 0;
 }
 
+int wire_own_addr(int fd, struct wire_addr *ret)
+{
+	ret->len = sizeof(ret->ss);
+	if (getsockname(fd, (struct sockaddr *)&ret->ss, &ret->len))
+		return -errno;
+	if (ret->ss.ss_family != AF_INET && ret->ss.ss_family != AF_INET6)
+		return -EAFNOSUPPORT;
+	unmap_v4(ret);
+	return 0;
+}
+
 int wire_connect(const struct wire_addr *a, int64_t deadline, struct err *err)
 {
 	int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -249,60 +260,6 @@ int wire_listen(bool everywhere, int port, int fds[2], int *ret_port, struct err
 	wire_set_port(&a6, *ret_port);
 	fds[1] = listen_on(&a6, true, &ignored);
 	return 0;
-}
-
-/* An endpoint as /proc/net/tcp (wide: tcp6) prints it. */
-static void proc_name(const struct wire_addr *a, bool wide, char out[48])
-{
-	uint32_t w[4] = {0, 0, htonl(0xffff), 0};
-	int n = 0, i;
-
-	if (a->ss.ss_family == AF_INET6)
-		memcpy(w, &v6(a)->sin6_addr, sizeof(w));
-	else
-		w[3] = v4(a)->sin_addr.s_addr;
-	for (i = wide ? 0 : 3; i < 4; i++)
-		n += snprintf(out + n, 48 - (size_t)n, "%08X", w[i]);
-	snprintf(out + n, 48 - (size_t)n, ":%04X", wire_port(a));
-}
-
-/* The owner of the established socket whose own end is peer and whose far end is own. */
-static int find_uid(bool wide, const struct wire_addr *own, const struct wire_addr *peer,
-		    uid_t *ret_uid)
-{
-	char want_local[48], want_remote[48], local[64], remote[64];
-	__cleanup_buf struct buf b = {0};
-	char *line, *save = NULL;
-
-	proc_name(peer, wide, want_local);
-	proc_name(own, wide, want_remote);
-	if (io_read_file(-1, wide ? "/proc/net/tcp6" : "/proc/net/tcp", &b))
-		return -ENOENT;
-	for (line = strtok_r(b.p, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		unsigned int state, uid;
-
-		if (sscanf(line, " %*d: %63s %63s %x %*x:%*x %*x:%*x %*x %u", local, remote, &state,
-			   &uid) != 4)
-			continue;
-		if (state == 1 && !strcmp(local, want_local) && !strcmp(remote, want_remote)) {
-			*ret_uid = uid;
-			return 0;
-		}
-	}
-	return -ENOENT;
-}
-
-int wire_loopback_uid(int fd, uid_t *ret_uid)
-{
-	struct wire_addr peer, own = {.len = sizeof(own.ss)};
-
-	if (wire_peer_addr(fd, &peer) || getsockname(fd, (struct sockaddr *)&own.ss, &own.len))
-		return -ENOENT;
-	unmap_v4(&own);
-	if (peer.ss.ss_family == AF_INET && find_uid(false, &own, &peer, ret_uid) == 0)
-		return 0;
-	/* IPv6, or an IPv4 connection made from an IPv6 socket. */
-	return find_uid(true, &own, &peer, ret_uid);
 }
 
 static int hex(char c)

@@ -93,12 +93,14 @@ bool wire_is_loopback(const struct wire_addr *a);
  * its family and returns true. */
 bool wire_to_loopback(struct wire_addr *a);
 int wire_peer_addr(int fd, struct wire_addr *ret);
+int wire_own_addr(int fd, struct wire_addr *ret);
 /* A connected socket, or negative errno; one attempt. */
 int wire_connect(const struct wire_addr *a, int64_t deadline, struct err *err) __must_check;
 /* Listens on port (0: any); loopback alone or everywhere.  Fills at most two
  * sockets (-1: none), and the port. */
 int wire_listen(bool everywhere, int port, int fds[2], int *ret_port, struct err *err) __must_check;
-/* The user who holds the other end of a loopback connection; -ENOENT if unknown. */
+/* In owner.c: the user who holds the other end of a loopback connection; -ENOENT
+ * if unknown. */
 int wire_loopback_uid(int fd, uid_t *ret_uid) __must_check;
 
 /* Reads 64 hex digits from a file that only its owner may read. */

@@ -34,6 +34,9 @@ for layout in strict delta; do
 	for c in home pingpong; do one "$W/hard" "$c" "$layout" client; done
 	WANT=$(yes 'server: ok' | head -8)
 	one "$W/hard" many8 "$layout" server
+	# All of them connect at the same moment, in both directions.
+	WANT=$(yes 'server: ok' | head -64)
+	one "$W/hard" many64 "$layout" server
 	WANT=
 	unset PSU_WAIT
 	export PSU_ISOMALLOC=1
@@ -49,6 +52,14 @@ PSU_ISOMALLOC=1
 export PSU_ISOMALLOC
 one "$W/hard.so" isomalloc "shared library, PSU_ISOMALLOC" server
 unset PSU_ISOMALLOC
+
+# A program that can be reached before it has registered its globals.
+LATE='env HOP_LATE=700'
+PSU_PORT=$(free_port)
+export PSU_PORT
+pair $LATE "$W/hard" globals 0.0.0.0 1 -- "$W/hard" globals 127.0.0.1 0
+check "a thread waits until the server has registered its globals" \
+	test "$(cat "$W/server.out") $(rc client)$(rc server)" = "server: ok 00"
 
 # A, B, C and home again.
 PA=$(free_port) PB=$(free_port)

@@ -188,6 +188,14 @@ st=$?
 check "a second server on the port: status not 0" test $st != 0 -a $st != 124
 check "... and one line of reason" sh -c "test \$(wc -l <$W/second.err) = 1 && grep -q 'Address already in use' $W/second.err"
 
+unserve
+PSU_TIMEOUT=1
+serve env HOP_LATE=60000 "$H" plain x 1
+stays "a program that never calls psu_thread_create gets no thread" 3 'has not called psu_thread_create' "$H" plain 127.0.0.1 0
+PSU_TIMEOUT=5
+unserve
+serve "$H" plain x 1
+
 # --- strangers at the port of that server ---
 garbage()
 {

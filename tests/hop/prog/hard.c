@@ -429,6 +429,8 @@ int main(int argc, char **argv)
 	for (host = strtok_r(route, ",", &save); host && nhosts < 8;
 	     host = strtok_r(NULL, ",", &save))
 		snprintf(hosts[nhosts++], sizeof(hosts[0]), "%s", host);
+	if (getenv("HOP_LATE")) /* reachable, but not prepared yet */
+		usleep((useconds_t)atoi(getenv("HOP_LATE")) * 1000);
 	if (psu_register_global(registered, sizeof(registered)) ||
 	    psu_register_global(&registered_text, sizeof(registered_text)) ||
 	    psu_register_global(&registered_env, sizeof(registered_env)))
