@@ -6,19 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* A program that ignored a failed hop must not look successful to its caller. */
 static void at_exit(int status, void *arg)
 {
-	int64_t deadline = wire_now() + 2 * psu.step_ms * 1000000LL;
-	struct timespec nap = {.tv_nsec = 1000000};
 	int code;
 
 	(void)arg;
-	while (atomic_load(&psu.unconfirmed) && wire_now() < deadline)
-		nanosleep(&nap, NULL);
+	serve_settle();
 	code = atomic_load(&psu.exit_code);
 	if (status || !code)
 		return;
@@ -45,16 +41,20 @@ PSU_PUBLIC void psu_thread_setup_init(int mode)
 	if (getenv("PSU_SLOT")) /* tests: two hosts with the same addresses in use */
 		psu.block = (uint32_t)strtoul(getenv("PSU_SLOT"), NULL, 10) % PSU_SLOTS & ~63U;
 	psu.jmpbuf_known = hop_jmpbuf_known();
-	guards_setup();
 	on_exit(at_exit, NULL);
 	if (psu.isomalloc)
 		isomalloc_start(); /* while there is one thread only */
 	t = io_alloc(1, sizeof(*t), &err);
-	if (!t || modules_current(t, &err) || arrive_setup(&err) || serve_start(&err)) {
+	if (!t || modules_current(t, &err) || arrive_setup(&err)) {
 		psu_say("%s", err.what);
 		exit(err.exit);
 	}
 	free(t);
+	guards_setup();
+	if (serve_start(&err)) {
+		psu_say("%s", err.what);
+		exit(err.exit);
+	}
 	if (carry_check_tls(&psu.cannot))
 		psu_info("no thread can leave this program: %s", psu.cannot.what);
 	psu.is_ready = true;

@@ -7,9 +7,9 @@
  * QUERY for an unknown id leaves an ABORTED mark behind, so that frames which
  * arrive after it are refused.
  *
- * STARTED becomes TOLD when the sender is known to know it, by SEEN or by a
- * QUERY.  The process does not end before, within a time: the thread may do its
- * work and end main() in less time than a broken connection takes to be noticed.
+ * STARTED becomes TOLD when the sender has asked.  The process does not end before
+ * the sender knows, within a time (serve.c): the thread may do its work and end
+ * main() in less time than a broken connection takes to be noticed.
  */
 #include "thread/psu.h"
 
@@ -378,76 +378,19 @@ static int await_commit(struct peer *p, struct err *err)
 	return e;
 }
 
-/* Until the sender knows that its thread runs here; within limits. */
-static int await_seen(struct peer *p, const struct psu_id *hop, struct err *err)
+/* Waits, within limits, for the sender to ask about a hop whose confirmation may
+ * not have reached it. */
+void await_query(const struct psu_id *hop)
 {
+	int64_t deadline = wire_now() + psu.step_ms * 1000000LL;
 	struct timespec nap = {.tv_nsec = 5000000};
-	struct wire_head head;
-	int64_t deadline;
-	int e;
 
-	wire_deadline(p->w, psu.step_ms);
-	e = wire_recv(p->w, &head, 0, err);
-	if (!e && head.type == F_SEEN)
-		hop_turn(hop, H_STARTED, H_TOLD);
-	deadline = wire_now() + psu.step_ms * 1000000LL;
 	while (hop_turn(hop, H_NONE, H_NONE) == H_STARTED && wire_now() < deadline)
 		nanosleep(&nap, NULL);
-	atomic_fetch_sub(&psu.unconfirmed, 1);
-	return e;
-}
-
-/* The last steps run on the slot's own native thread: it wakes up while COMMIT is
- * on its way, instead of after it. */
-struct finish {
-	struct peer *p;
-	struct guest *g;
-	struct fixup *f;
-	struct err *err;
-	int result;
-	bool started;
-	_Atomic int over; /* a futex */
-};
-
-static int finish_steps(struct finish *n)
-{
-	struct peer *p = n->p;
-	struct guest *g = n->g;
-	int e;
-
-	wire_deadline(p->w, psu.step_ms);
-	e = await_commit(p, n->err);
-	psu_fault("got-commit", p->w);
-	if (hop_turn(&g->head.hop, H_PREPARED, e ? H_ABORTED : H_STARTED) != H_STARTED)
-		return e ? e : err_set(n->err, -ECANCELED, "the sender has given this hop up");
-	atomic_fetch_add(&psu.unconfirmed, 1);
-	start(p, g, n->f);
-	n->started = true;
-	/* First the confirmation: the thread may end the process at once.  If it
-	 * gets lost the sender asks. */
-	psu_fault("send-running", p->w);
-	e = wire_send(p->w, F_RUNNING, NULL, 0, n->err);
-	psu_fault("sent-running", p->w);
-	psu_info("read %llu bytes of stack from %s", (unsigned long long)g->head.stack_len,
-		 p->w->peer);
-	return e;
-}
-
-bool arrive_finish(void *arg)
-{
-	struct finish *n = arg;
-	bool started;
-
-	n->result = finish_steps(n);
-	started = n->started;
-	/* From here on *n is the connection's again. */
-	slot_post(&n->over);
-	return started;
 }
 
 static int conclude(struct peer *p, struct guest *g, struct fixup *f, struct err *err)
 {
-	struct finish n = {.p = p, .g = g, .f = f, .err = err};
 	struct slot *s = g->slot;
 	int e;
 
@@ -456,20 +399,24 @@ static int conclude(struct peer *p, struct guest *g, struct fixup *f, struct err
 	psu_fault("send-ready", p->w);
 	e = wire_send(p->w, F_READY, NULL, 0, err);
 	psu_fault("sent-ready", p->w);
-	if (e) {
-		hop_turn(&g->head.hop, H_PREPARED, H_ABORTED);
-		return e;
-	}
-	s->finish = &n;
-	slot_command(s, CMD_FINISH);
-	slot_await(&n.over);
-	if (!n.started)
-		return n.result;
+	wire_deadline(p->w, psu.step_ms);
+	if (!e)
+		e = await_commit(p, err);
+	psu_fault("got-commit", p->w);
+	if (hop_turn(&g->head.hop, H_PREPARED, e ? H_ABORTED : H_STARTED) != H_STARTED)
+		return e ? e : err_set(err, -ECANCELED, "the sender has given this hop up");
+	peer_doubts(p, &g->head.hop);
+	start(p, g, f);
+	/* First the confirmation: the thread may end the process at once.  If it
+	 * gets lost the sender asks. */
+	psu_fault("send-running", p->w);
+	e = wire_send(p->w, F_RUNNING, NULL, 0, err);
+	psu_fault("sent-running", p->w);
+	psu_info("read %llu bytes of stack from %s", (unsigned long long)g->head.stack_len,
+		 p->w->peer);
 	g->slot = NULL;
-	if (!n.result)
-		return await_seen(p, &g->head.hop, err);
-	await_seen(p, &g->head.hop, &(struct err){0});
-	return n.result;
+	slot_command(s, CMD_RESUME);
+	return e;
 }
 
 int arrive(struct peer *p, const struct wire_head *head, struct err *err)

@@ -7,48 +7,180 @@
 #include <errno.h>
 #include <locale.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <unwind.h>
 
 /* The hop itself needs room below the frames: getaddrinfo and OpenSSL. */
 #define ROOM_NEEDED (256UL << 10)
-/* More data than this is not searched for locked mutexes: it would cost more
- * than the hop, and touch pages that the program never touched. */
-#define SEARCH_MAX (8UL << 20)
-
 struct cxa_eh_globals {
 	uint64_t caught;   /* chain of exceptions whose catch block is running */
 	uint32_t uncaught; /* thrown, not yet caught: a destructor is running */
 };
 extern struct cxa_eh_globals *__cxa_get_globals(void) __attribute__((weak));
 
-/* Where glibc keeps the chain of cleanup handlers in the thread control block:
- * found by pushing one and looking for its address.  0: not found. */
-static size_t cleanup_offset;
+/* Offsets from the thread pointer, found by doing what changes the place and
+ * looking for the change.  0: not found. */
+static size_t cleanup_offset;  /* the chain of cleanup handlers */
+static size_t specific_offset; /* the table of thread-specific data */
+static int64_t dtors_offset;   /* the list of thread_local destructors */
+
+/* struct pthread is larger than this in every glibc that has these. */
+#define CONTROL_BLOCK 2048
+/* A table of pthread_getspecific(): 32 blocks of 32, the first one in place. */
+#define KEYS_A_BLOCK 32
+struct specific {
+	uint64_t seq;
+	void *data;
+};
 
 static void nothing(void *arg)
 {
 	(void)arg;
 }
 
+/* By a value that is set: then the block's address must follow the block. */
+static void find_specific(uint64_t tp)
+{
+	pthread_key_t key;
+	size_t at, start;
+
+	if (pthread_key_create(&key, NULL))
+		return;
+	pthread_setspecific(key, &key);
+	for (at = 0; key < KEYS_A_BLOCK && at < CONTROL_BLOCK; at += sizeof(uint64_t)) {
+		if (*(const uintptr_t *)(tp + at) != (uintptr_t)&key)
+			continue;
+		start = at - key * sizeof(struct specific) - offsetof(struct specific, data);
+		if (*(const uint64_t *)(tp + start + KEYS_A_BLOCK * sizeof(struct specific)) ==
+		    tp + start)
+			specific_offset = start;
+	}
+	pthread_setspecific(key, NULL);
+	pthread_key_delete(key);
+}
+
+extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *) __attribute__((weak));
+
+/* On a thread of its own: the destructor that it registers runs at its end. */
+static void *find_dtors(void *arg)
+{
+	uint64_t tp = hop_thread_pointer(), before[512];
+	int64_t lo = 0, at;
+	uint64_t size = 0, n;
+
+	if (!__cxa_thread_atexit_impl || modules_libc_tls(&lo, &size))
+		return NULL;
+	n = size / 8 < ARRAY_SIZE(before) ? size / 8 : ARRAY_SIZE(before);
+	at = (int64_t)ALIGN_UP((uint64_t)lo, 8);
+	memcpy(before, (const void *)(tp + (uint64_t)at), n * 8);
+	if (__cxa_thread_atexit_impl(nothing, arg, &cleanup_offset))
+		return NULL;
+	for (uint64_t i = 0; i < n; i++, at += 8) {
+		const uintptr_t *now = (const uintptr_t *)(tp + (uint64_t)at);
+
+		/* {function, object, ...}, allocated just now */
+		if (!before[i] && *now && *now % 8 == 0 && *now > 65536 &&
+		    ((void **)*now)[1] == arg)
+			dtors_offset = at;
+	}
+	return NULL;
+}
+
 /* Not on a slot's stack: the jmp_buf in here would be left on it. */
 void guards_setup(void)
 {
 	uint64_t tp = hop_thread_pointer();
+	pthread_t t;
 	size_t i;
 
 	pthread_cleanup_push(nothing, NULL);
-	/* struct pthread is larger than this in every glibc that has one. */
-	for (i = 0; i < 2048; i += sizeof(uintptr_t))
+	for (i = 0; i < CONTROL_BLOCK; i += sizeof(uintptr_t))
 		if (*(const uintptr_t *)(tp + i) == (uintptr_t)&__cancel_buf)
 			cleanup_offset = i;
 	pthread_cleanup_pop(0);
+	find_specific(tp);
+	if (!pthread_create(&t, NULL, find_dtors, &dtors_offset))
+		pthread_join(t, NULL);
+}
+
+static uintptr_t pending_dtors(const struct slot *s)
+{
+	return dtors_offset ? *(const uintptr_t *)(s->tp + (uint64_t)dtors_offset) : 0;
+}
+
+/* Which keys have a value on the calling thread, which is s's. */
+static void get_keys(const struct slot *s, struct psu_keys *ret)
+{
+	const struct specific *const *block =
+		(const void *)(s->tp + specific_offset + KEYS_A_BLOCK * sizeof(struct specific));
+	unsigned int i;
+
+	memset(ret, 0, sizeof(*ret));
+	for (i = 0; i < PSU_KEYS; i++) {
+		if (specific_offset && !block[i / KEYS_A_BLOCK]) {
+			i += KEYS_A_BLOCK - 1;
+			continue;
+		}
+		if (specific_offset && !block[i / KEYS_A_BLOCK][i % KEYS_A_BLOCK].data)
+			continue;
+		/* The value of a key that was deleted is none. */
+		if (pthread_getspecific(i))
+			ret->bits[i / 64] |= 1ULL << i % 64;
+	}
 }
 
 void guards_init(struct slot *s)
 {
+	size_t len;
+
 	s->cleanup_base = *(const uintptr_t *)(s->tp + cleanup_offset);
+	if (syscall(SYS_get_robust_list, 0, &s->robust, &len))
+		s->robust = NULL;
+	/* An allocator may keep something for each thread that uses it. */
+	free(malloc(1));
+}
+
+void guards_begin(struct slot *s)
+{
+	get_keys(s, &s->keys);
+	s->dtors_base = pending_dtors(s);
+}
+
+void guards_enter(const struct slot *s, struct psu_keys *ret_keys)
+{
+	get_keys(s, ret_keys);
+}
+
+void guards_leave(struct slot *s, const struct psu_keys *at_entry)
+{
+	struct psu_keys now;
+	int i;
+
+	get_keys(s, &now);
+	for (i = 0; i < PSU_KEYS / 64; i++)
+		s->keys.bits[i] |= now.bits[i] & ~at_entry->bits[i];
+}
+
+static int check_specific(const struct slot *s, const struct psu_keys *k, struct err *err)
+{
+	int i;
+
+	for (i = 0; i < PSU_KEYS / 64; i++) {
+		uint64_t theirs = k->bits[i] & ~s->keys.bits[i];
+
+		if (theirs)
+			return err_refuse(
+				err,
+				"the thread has thread-specific data (pthread_setspecific, "
+				"key %d); set it to NULL before, and anew after the hop",
+				i * 64 + __builtin_ctzll(theirs));
+	}
+	if (pending_dtors(s) != s->dtors_base)
+		return err_refuse(err, "the thread has C++ thread_local objects with destructors");
+	return 0;
 }
 
 bool guards_exceptions_known(void)
@@ -64,7 +196,7 @@ void guards_set_exceptions(uint64_t caught, uint64_t uncaught)
 	__cxa_get_globals()->uncaught = (uint32_t)uncaught;
 }
 
-static int check_stack(const struct slot *s, const struct hop_regs *r, struct err *err)
+int guards_check_stack(const struct slot *s, const struct hop_regs *r, struct err *err)
 {
 	uintptr_t lo = s->addr + PSU_SLOT_SIZE - PSU_STACK_SIZE;
 
@@ -130,23 +262,6 @@ static int check_altstack(const struct slot *s, struct hop_head *h, struct err *
 	return 0;
 }
 
-/*
- * A locked mutex of ours is 16 bytes {int lock != 0; unsigned count; int owner ==
- * our tid; unsigned users == 1}, then a small kind.  The second eight bytes alone
- * are rare enough to make this one comparison a word.
- */
-static const uint64_t *find_mutex(uintptr_t lo, uintptr_t hi, int tid)
-{
-	uint64_t want = 1ULL << 32 | (uint32_t)tid;
-	const uint64_t *w = (const uint64_t *)ALIGN_UP(lo, 8);
-	const uint64_t *end = (const uint64_t *)ALIGN_DOWN(hi, 8);
-
-	for (; w + 5 <= end; w++)
-		if (w[1] == want && (uint32_t)w[0] && w[0] >> 32 < 100000 && (uint32_t)w[2] < 512)
-			return w;
-	return NULL;
-}
-
 static int check_stream(FILE *f, const char *name, struct err *err)
 {
 	/* struct _IO_lock of glibc: {int lock; int depth; void *owner}. */
@@ -160,27 +275,17 @@ static int check_stream(FILE *f, const char *name, struct err *err)
 	return 0;
 }
 
-static int check_locks(const struct slot *s, const struct hop_regs *r, struct err *err)
+static int check_locks(const struct slot *s, const struct scan *k, struct err *err)
 {
-	uintptr_t area[10][2];
-	int i, ret, n = modules_exe_data(area, 8);
-	const uint64_t *m = NULL;
-	size_t budget = SEARCH_MAX;
+	int ret;
 
-	area[n][0] = r->rsp;
-	area[n++][1] = s->st.base_sp;
-	area[n][0] = s->addr + ARENA_START;
-	area[n++][1] = s->addr + slot_travel(s)->arena_top;
-	for (i = n - 1; i >= 0 && !m; i--) {
-		size_t len = area[i][1] - area[i][0];
+	/* Robust mutexes are on a list, wherever they are. */
+	if (s->robust && *s->robust != s->robust)
+		return err_refuse(err, "the thread holds a robust mutex");
 
-		if (len > budget)
-			continue;
-		budget -= len;
-		m = find_mutex(area[i][0], area[i][1], s->tid);
-	}
-	if (m)
-		return err_refuse(err, "the thread holds the mutex at %p", (const void *)m);
+	if (k->lock)
+		return err_refuse(err, "the thread holds the %s at %p",
+				  k->is_rwlock ? "read-write lock" : "mutex", k->lock);
 	ret = check_stream(stdout, "stdout", err);
 	if (!ret)
 		ret = check_stream(stderr, "stderr", err);
@@ -198,43 +303,30 @@ static _Unwind_Reason_Code count_signal_frames(struct _Unwind_Context *c, void *
 
 /*
  * A signal frame holds the interrupted registers and, in the sender's CPU's own
- * format, the vector state: only this kernel can return through it.  The saved
- * segment registers and the magic of the state above them betray one; an
- * unwinder then tells a live frame from the remains of an old one.
+ * format, the vector state: only this kernel can return through it.  An unwinder
+ * tells a live frame from the remains of an old one.
  */
-static int check_signal_frame(const struct slot *s, const struct hop_regs *r, struct err *err)
+static int check_signal_frame(const struct scan *k, struct err *err)
 {
-	const uint64_t *w = (const uint64_t *)ALIGN_UP(r->rsp, 8);
-	const uint64_t *end = (const uint64_t *)s->st.base_sp;
 	int live = 0;
 
-	for (; w + 6 < end; w++) {
-		uint64_t fp = w[5];
-
-		if ((uint16_t)w[0] != 0x33 || w[0] >> 48 != 0x2b)
-			continue;
-		if (fp < r->rsp || fp + 512 > s->st.base_sp || (fp & 63) ||
-		    *(const uint32_t *)(fp + 464) != 0x46505853)
-			continue;
+	if (k->has_signal_frame)
 		_Unwind_Backtrace(count_signal_frames, &live);
-		if (live)
-			return err_refuse(err, "the thread is inside a signal handler");
-		return 0;
-	}
-	return 0;
+	return live ? err_refuse(err, "the thread is inside a signal handler") : 0;
 }
 
-int guards_check(struct slot *s, const struct hop_regs *r, struct hop_head *h, struct err *err)
+int guards_check(const struct slot *s, const struct scan *k, const struct psu_keys *keys,
+		 struct hop_head *h, struct err *err)
 {
-	int ret = check_stack(s, r, err);
+	int ret = check_exceptions(s, h, err);
 
-	if (!ret)
-		ret = check_exceptions(s, h, err);
 	if (!ret)
 		ret = check_libc(s, err);
 	if (!ret)
+		ret = check_specific(s, keys, err);
+	if (!ret)
 		ret = check_altstack(s, h, err);
 	if (!ret)
-		ret = check_locks(s, r, err);
-	return ret ? ret : check_signal_frame(s, r, err);
+		ret = check_locks(s, k, err);
+	return ret ? ret : check_signal_frame(k, err);
 }

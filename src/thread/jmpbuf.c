@@ -25,9 +25,9 @@ struct candidate {
 };
 
 struct search {
-	struct candidate c[PSU_JMPBUFS];
+	uint64_t stack_lo, stack_hi;
 	int n;
-	uint64_t stack_lo, stack_hi, guard;
+	struct candidate c[PSU_JMPBUFS];
 };
 
 static bool in_module(const struct module_table *t, uint64_t ip)
@@ -40,30 +40,20 @@ static bool in_module(const struct module_table *t, uint64_t ip)
 	return false;
 }
 
-static void look_at(struct search *k, const uint64_t *env)
+static void look_at(struct search *k, const uint64_t *env, uint64_t guard)
 {
-	uint64_t sp = hop_demangle(env[HOP_JB_RSP], k->guard);
-	uint64_t bp = hop_demangle(env[HOP_JB_RBP], k->guard);
+	uint64_t sp = hop_demangle(env[HOP_JB_RSP], guard);
+	uint64_t bp = hop_demangle(env[HOP_JB_RBP], guard);
+	uint64_t span = k->stack_hi - k->stack_lo;
 
-	if (k->n == PSU_JMPBUFS)
+	if (sp - k->stack_lo > span)
 		return;
 	k->c[k->n++] = (struct candidate){
 		.at = (uintptr_t)env,
 		.sp = sp,
-		.ip = hop_demangle(env[HOP_JB_RIP], k->guard),
-		.alive = bp - k->stack_lo <= k->stack_hi - k->stack_lo,
+		.ip = hop_demangle(env[HOP_JB_RIP], guard),
+		.alive = bp - k->stack_lo <= span,
 	};
-}
-
-static void search(struct search *k, uintptr_t lo, uintptr_t hi)
-{
-	const uint64_t *w = (const uint64_t *)ALIGN_UP(lo, 8);
-	const uint64_t *end = (const uint64_t *)ALIGN_DOWN(hi, 8);
-	uint64_t span = k->stack_hi - k->stack_lo;
-
-	for (; w + HOP_JB_WORDS <= end; w++)
-		if (hop_demangle(w[HOP_JB_RSP], k->guard) - k->stack_lo <= span)
-			look_at(k, w);
 }
 
 static _Unwind_Reason_Code frame(struct _Unwind_Context *c, void *arg)
@@ -94,28 +84,18 @@ static void check_code(struct search *k)
 	k->n = n;
 }
 
-int jmpbuf_find(const struct slot *s, const struct hop_regs *regs, uint64_t *ret)
+int jmpbuf_find(const struct scan *scan, uint64_t *ret)
 {
-	struct search k;
-	struct tls_head range[64];
-	int i, n;
+	struct search k = {.stack_lo = scan->stack_lo, .stack_hi = scan->stack_hi};
+	int i, n = 0;
 
-	k.n = 0;
-	k.stack_lo = regs->rsp;
-	k.stack_hi = s->st.base_sp;
-	k.guard = hop_pointer_guard();
-	if (!psu.jmpbuf_known)
-		return 0;
-	search(&k, regs->rsp, s->st.base_sp);
-	search(&k, s->addr + ARENA_START, s->addr + slot_travel(s)->arena_top);
-	n = carry_global_ranges(range, 64);
-	for (i = 0; i < n; i++)
-		search(&k, range[i].addr, range[i].addr + range[i].len);
+	for (i = 0; i < scan->njmpbufs; i++)
+		look_at(&k, (const uint64_t *)scan->jmpbufs[i], hop_pointer_guard());
 	if (!k.n)
 		return 0;
 	check_code(&k);
 	_Unwind_Backtrace(frame, &k);
-	for (i = n = 0; i < k.n; i++)
+	for (i = 0; i < k.n; i++)
 		if (k.c[i].alive)
 			ret[n++] = k.c[i].at;
 	return n;

@@ -240,6 +240,23 @@ bool modules_is_static(void)
 	return is_static;
 }
 
+int modules_libc_tls(int64_t *ret_offset, uint64_t *ret_len)
+{
+	int e = -ENOENT;
+	uint32_t i;
+
+	pthread_mutex_lock(&table_lock);
+	for (i = 0; i < known->n; i++)
+		if ((i == 0 || !strncmp(known->m[i].name, "libc.so", 7)) &&
+		    known->m[i].tls_offset) {
+			*ret_offset = known->m[i].tls_offset;
+			*ret_len = known->m[i].tls_size;
+			e = 0;
+		}
+	pthread_mutex_unlock(&table_lock);
+	return e;
+}
+
 struct exe_data {
 	uintptr_t (*out)[2];
 	int n, max;

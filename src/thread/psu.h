@@ -5,6 +5,7 @@
  *   layout.c   same addresses on every host: ASLR off, once, before main
  *   modules.c  which executable and libraries, where; how two hosts differ
  *   slot.c     a thread's slot: address range, native thread, scratch stack
+ *   scan.c     one pass over the thread's memory, for the two next
  *   guards.c   state of a thread that cannot travel: found and named
  *   send.c     the leaving side of the protocol
  *   serve.c    the listener and its connections
@@ -25,6 +26,7 @@
 #ifndef GODWIT_THREAD_PSU_H
 #define GODWIT_THREAD_PSU_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -100,9 +102,15 @@ enum slot_state {
 	SLOT_ENDED,    /* user function returned: native thread is ending */
 	SLOT_REAPED,   /* somebody waits for the native thread's end */
 };
-enum slot_cmd { CMD_NONE = 0, CMD_RUN, CMD_FINISH, CMD_EXIT };
+enum slot_cmd { CMD_NONE = 0, CMD_RUN, CMD_RESUME, CMD_EXIT };
 
 struct stay;
+
+/* Keys of thread-specific data that have a value. */
+#define PSU_KEYS PTHREAD_KEYS_MAX
+struct psu_keys {
+	uint64_t bits[PSU_KEYS / 64];
+};
 
 struct slot {
 	struct hop_stacks st; /* first: hop_switch.S and the loop know the slot by it */
@@ -115,12 +123,14 @@ struct slot {
 	uint64_t tp;       /* thread pointer */
 	int tid;
 	uintptr_t cleanup_base;  /* glibc's cleanup chain with no handler pending */
+	void **robust;           /* the head of its list of robust mutexes */
+	struct psu_keys keys;    /* thread-specific data that are not the program's */
+	uintptr_t dtors_base;    /* destructors of thread_local objects, likewise */
 	_Atomic bool in_library; /* allocations are not the program's */
 	/* for CMD_RUN */
 	void *(*func)(void *);
 	void *arg;
-	/* for CMD_FINISH, and what it leads to */
-	void *finish;
+	/* for CMD_RESUME */
 	struct hop_regs regs;
 	uint64_t canary;
 	uint64_t sigmask;
@@ -192,12 +202,11 @@ enum psu_frame {
 	F_READY,
 	F_COMMIT,
 	F_RUNNING,
-	F_SEEN,
 	F_QUERY,
 	F_ANSWER,
 	F_ENDED,
 };
-#define PSU_PROTOCOL 1u
+#define PSU_PROTOCOL 2u
 
 struct hello {
 	uint32_t protocol;
@@ -264,7 +273,6 @@ struct psu {
 	int orphans_done;
 	uint32_t block; /* first slot of our block */
 	atomic_int exit_code;
-	atomic_int unconfirmed; /* threads taken over whose sender may not know yet */
 	bool result_asked;
 	bool jmpbuf_known;
 	struct err cannot; /* why no thread can leave, if error is set */
@@ -296,6 +304,9 @@ int modules_remap(const struct module_table *src, const struct module_table *dst
 		  struct remaps *ret, struct err *err) __must_check;
 /* The executable's writable data, [lo, hi) pieces; returns how many. */
 int modules_exe_data(uintptr_t (*ret)[2], int max);
+/* The C library's thread-local variables, or, in a static program, all: offset
+ * from the thread pointer, and size.  -ENOENT if there are none. */
+int modules_libc_tls(int64_t *ret_offset, uint64_t *ret_len);
 /* Whether the C library is part of the executable. */
 bool modules_is_static(void);
 /* The executable's TLS block: offset from tp and size, 0 if none. */
@@ -310,9 +321,6 @@ int slot_take(uintptr_t addr, struct slot **ret, struct err *err) __must_check;
 /* Gives a taken slot back unused. */
 void slot_untake(struct slot *s);
 void slot_command(struct slot *s, enum slot_cmd cmd);
-/* One thread tells another, once, that *word is 1 instead of 0. */
-void slot_post(_Atomic int *word);
-void slot_await(_Atomic int *word);
 /* Ends a parked slot's native thread, or waits for an ended one; unmaps. */
 void slot_release(struct slot *s);
 /* Releases slots whose thread ended, and parked ones beyond what is worth keeping. */
@@ -321,12 +329,34 @@ void slot_set_state(struct slot *s, enum slot_state state);
 /* Waits until state is no longer not_this; false at the deadline. */
 bool slot_wait_state(struct slot *s, int not_this, int64_t deadline);
 
+/* scan.c */
+#define PSU_JMPBUFS 256
+struct scan {
+	const void *lock; /* one that the thread holds, or NULL */
+	bool is_rwlock;
+	bool has_signal_frame; /* perhaps only the remains of one */
+	int njmpbufs;          /* what looks like one, dead or alive */
+	uint64_t jmpbufs[PSU_JMPBUFS];
+	/* for its own use */
+	uint64_t stack_lo, stack_hi;
+	struct hop_pattern owner, jmpbuf_sp;
+};
+void scan_thread(const struct slot *s, const struct hop_regs *regs, struct scan *ret);
+
 /* guards.c */
 /* Once, on any thread. */
 void guards_setup(void);
+/* On each slot's native thread: once; before user code starts or goes on. */
 void guards_init(struct slot *s);
-int guards_check(struct slot *s, const struct hop_regs *regs, struct hop_head *h,
-		 struct err *err) __must_check;
+void guards_begin(struct slot *s);
+/* Around what a hop that fails does on the thread: OpenSSL keeps something there. */
+void guards_enter(const struct slot *s, struct psu_keys *ret_keys);
+void guards_leave(struct slot *s, const struct psu_keys *at_entry);
+/* Before the scan: the stack is the thread's own, and there is room. */
+int guards_check_stack(const struct slot *s, const struct hop_regs *regs,
+		       struct err *err) __must_check;
+int guards_check(const struct slot *s, const struct scan *scan, const struct psu_keys *keys,
+		 struct hop_head *h, struct err *err) __must_check;
 bool guards_exceptions_known(void);
 void guards_set_exceptions(uint64_t caught, uint64_t uncaught);
 
@@ -343,17 +373,25 @@ int refuse_with(struct wire *w, const struct err *why);
 /* Reads the text of a REFUSE frame into *err. */
 int read_refusal(struct wire *w, const struct wire_head *head, struct err *err);
 
-/* arrive.c */
+/* A connection, as the side that was connected to. */
 struct peer {
 	struct wire *w;
 	struct hello hello;
 	struct remaps remaps;
 	char place[WIRE_NAME]; /* where the peer can be reached */
+	bool in_doubt;         /* a thread came whose sender may not know that it runs */
+	struct psu_id hop;     /* that one */
+	struct peer *next;
 };
+/* A thread of hop is started: from now on the sender may be in doubt. */
+void peer_doubts(struct peer *p, const struct psu_id *hop);
+/* At the end of the process: waits until no sender is in doubt, within limits. */
+void serve_settle(void);
+
+/* arrive.c */
 int arrive(struct peer *p, const struct wire_head *head, struct err *err) __must_check;
 int arrive_setup(struct err *err) __must_check;
-/* On the slot's native thread; true if it shall go on as the arrived thread. */
-bool arrive_finish(void *finish);
+void await_query(const struct psu_id *hop);
 int answer_query(struct peer *p, const struct wire_head *head, struct err *err) __must_check;
 int take_notice(struct peer *p, const struct wire_head *head, struct err *err) __must_check;
 
@@ -373,9 +411,8 @@ const struct remap *fixup_find_missing(const struct remaps *maps, const void *p,
 uint64_t psu_sum(uint64_t seed, const void *p, size_t len);
 
 /* jmpbuf.c */
-#define PSU_JMPBUFS 256
-/* The addresses of the live jmp_bufs in what would travel; at most PSU_JMPBUFS. */
-int jmpbuf_find(const struct slot *s, const struct hop_regs *regs, uint64_t *ret);
+/* The addresses of the live jmp_bufs among those found; at most PSU_JMPBUFS. */
+int jmpbuf_find(const struct scan *scan, uint64_t *ret);
 void jmpbuf_fix(const struct fixup *f, const uint64_t *list, int n);
 
 /* carry.c */

@@ -5,7 +5,7 @@
  *   2. HOP: everything; the peer builds the thread and answers READY or REFUSE
  *   3. COMMIT: from the first byte of it on, this side must not run the thread
  *      again on its own judgement
- *   4. RUNNING: the peer confirms; the frames here are dropped; SEEN tells it so
+ *   4. RUNNING: the peer confirms; the frames here are dropped
  *
  * Up to 3 every failure is harmless: the thread stays.  If the connection fails
  * between 3 and 4, this side asks (QUERY) over a new one.  The peer's answer is
@@ -238,6 +238,8 @@ struct parcel {
 	struct tls_head tls[4];
 	struct psu_fd fds[PSU_FDS];
 	uint64_t jmpbufs[PSU_JMPBUFS];
+	struct scan scan;
+	struct psu_keys keys;
 	struct iovec iov[16];
 	int n;
 };
@@ -307,7 +309,7 @@ static int pack(struct parcel *p, const struct slot *s, const struct hop_regs *r
 		return n;
 	h->nfds = (uint32_t)n;
 	put(p, p->fds, (size_t)n * sizeof(p->fds[0]));
-	n = jmpbuf_find(s, regs, p->jmpbufs);
+	n = jmpbuf_find(&p->scan, p->jmpbufs);
 	h->njmpbufs = (uint32_t)n;
 	put(p, p->jmpbufs, (size_t)n * sizeof(p->jmpbufs[0]));
 	return 0;
@@ -409,12 +411,7 @@ static enum verdict deliver(struct slot *s, struct parcel *p, struct link *l, st
 	if (!e)
 		e = await(l, F_RUNNING, err);
 	psu_fault("got-running", &l->w);
-	if (e)
-		return settle(l, &p->head.hop, err);
-	/* Lets the peer end when it likes.  If it gets lost the peer waits a while. */
-	if (wire_send(&l->w, F_SEEN, NULL, 0, err))
-		*err = ERR_INIT;
-	return GONE;
+	return e ? settle(l, &p->head.hop, err) : GONE;
 }
 
 static void flush_streams(void)
@@ -438,7 +435,10 @@ static enum verdict leave(struct slot *s, const char *host, const struct hop_reg
 		*err = psu.cannot;
 		return STAYS;
 	}
-	if (guards_check(s, regs, &p->head, err) || pack(p, s, regs, err))
+	if (guards_check_stack(s, regs, err))
+		return STAYS;
+	scan_thread(s, regs, &p->scan);
+	if (guards_check(s, &p->scan, &p->keys, &p->head, err) || pack(p, s, regs, err))
 		return STAYS;
 	do {
 		*err = ERR_INIT;
@@ -547,7 +547,10 @@ int psu_hop_from(const char *host, int quiet, const struct hop_regs *regs)
 		memcpy(&p->head.sigmask, &old, sizeof(p->head.sigmask));
 		p->head.cancel_state = cancel;
 		p->head.err_no = saved;
+		guards_enter(s, &p->keys);
 		v = leave(s, host, regs, p, &err);
+		if (v == STAYS)
+			guards_leave(s, &p->keys);
 		buf_done(&p->globals);
 		free(p);
 	} else {

@@ -2,17 +2,25 @@
 #include "thread/psu.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define CONNECTIONS 512
 #define DAY_MS 86400000
 
 static atomic_int connections;
+
+/* Connections, for serve_settle(). */
+static struct peer *peers;
+static pthread_mutex_t peers_lock = PTHREAD_MUTEX_INITIALIZER;
 
 int refuse_with(struct wire *w, const struct err *why)
 {
@@ -170,24 +178,71 @@ static int admit(struct wire *w, struct err *err)
 	return err->error;
 }
 
+void peer_doubts(struct peer *p, const struct psu_id *hop)
+{
+	pthread_mutex_lock(&peers_lock);
+	p->hop = *hop;
+	p->in_doubt = true;
+	pthread_mutex_unlock(&peers_lock);
+}
+
+/*
+ * Whether the sender's host has all that was written, so that the sender will
+ * read it whatever becomes of this process.  A sender that hung up without having
+ * read it would have reset the connection.
+ */
+static bool is_delivered(const struct wire *w)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+	int left = 1;
+
+	return !getsockopt(w->fd, IPPROTO_TCP, TCP_INFO, &info, &len) &&
+	       (info.tcpi_state == TCP_ESTABLISHED || info.tcpi_state == TCP_CLOSE_WAIT) &&
+	       !ioctl(w->fd, SIOCOUTQ, &left) && !left;
+}
+
+void serve_settle(void)
+{
+	int64_t deadline = wire_now() + 2 * psu.step_ms * 1000000LL;
+	struct timespec nap = {.tv_nsec = 1000000};
+	bool in_doubt = true;
+	struct peer *p;
+
+	while (in_doubt && wire_now() < deadline) {
+		in_doubt = false;
+		pthread_mutex_lock(&peers_lock);
+		for (p = peers; p && !in_doubt; p = p->next)
+			in_doubt = p->in_doubt && !is_delivered(p->w);
+		pthread_mutex_unlock(&peers_lock);
+		if (in_doubt)
+			nanosleep(&nap, NULL);
+	}
+}
+
+/* The connection is over; its last thread's sender may have to ask. */
+static void end_doubt(struct peer *p)
+{
+	if (p->in_doubt && !is_delivered(p->w))
+		await_query(&p->hop);
+	p->in_doubt = false;
+}
+
 static int one_request(struct peer *p, struct err *err)
 {
 	struct wire_head head;
 	int e;
 
+	/* Between frames there is time; a frame that has begun must come. */
 	wire_deadline(p->w, DAY_MS);
-	if (p->w->rpos == p->w->rlen && !p->w->tls)
-		e = wire_wait(p->w, POLLIN, err);
-	else
-		e = 0;
-	/* A frame's head comes in one piece; only between frames is there time. */
-	if (!p->w->tls)
-		wire_deadline(p->w, psu.step_ms);
-	if (!e)
-		e = wire_recv(p->w, &head, 1UL << 32, err);
+	e = wire_await(p->w, err);
 	if (e)
 		return e;
+	p->in_doubt = false; /* or it would not ask for more here */
 	wire_deadline(p->w, psu.step_ms);
+	e = wire_recv(p->w, &head, 1UL << 32, err);
+	if (e)
+		return e;
 	switch (head.type) {
 	case F_HOP:
 		return arrive(p, &head, err);
@@ -241,14 +296,24 @@ static int converse(struct peer *p, struct err *err)
 
 static void *connection(void *arg)
 {
-	struct peer *p = arg;
+	struct peer *p = arg, **at;
 	struct err err = ERR_INIT;
 
+	pthread_mutex_lock(&peers_lock);
+	p->next = peers;
+	peers = p;
+	pthread_mutex_unlock(&peers_lock);
 	wire_deadline(p->w, psu.step_ms);
 	converse(p, &err);
 	/* A peer that hung up between two requests has done nothing wrong. */
 	if (err.error && err.error != -ECONNRESET)
 		psu_info("%s: %s", p->w->peer[0] ? p->w->peer : "a peer", err.what);
+	end_doubt(p);
+	pthread_mutex_lock(&peers_lock);
+	for (at = &peers; *at != p; at = &(*at)->next)
+		;
+	*at = p->next;
+	pthread_mutex_unlock(&peers_lock);
 	wire_done(p->w);
 	free(p->w);
 	free(p);

@@ -67,18 +67,6 @@ bool slot_wait_state(struct slot *s, int not_this, int64_t deadline)
 	return in_time || atomic_load(&s->state) != not_this;
 }
 
-void slot_post(_Atomic int *word)
-{
-	atomic_store(word, 1);
-	futex_wake(word);
-}
-
-void slot_await(_Atomic int *word)
-{
-	while (!atomic_load(word))
-		futex_wait(word, 0, 0);
-}
-
 void slot_command(struct slot *s, enum slot_cmd cmd)
 {
 	atomic_store(&s->cmd, cmd);
@@ -132,6 +120,7 @@ static int go_on(struct slot *s, int cmd)
 {
 	sigset_t mask;
 
+	guards_begin(s);
 	sigemptyset(&mask);
 	memcpy(&mask, &s->sigmask, sizeof(s->sigmask));
 	pthread_setcancelstate(s->cancel_state, NULL);
@@ -159,8 +148,6 @@ static void slot_loop(struct hop_stacks *st)
 			futex_wait(&s->cmd, CMD_NONE, 0);
 		if (cmd == CMD_EXIT)
 			return;
-		if (cmd == CMD_FINISH && !arrive_finish(s->finish))
-			continue; /* still parked: the connection gives the slot back */
 		how = go_on(s, cmd);
 		pthread_sigmask(SIG_SETMASK, &all, NULL);
 		if (how == HOP_ENDED) {

@@ -12,6 +12,7 @@
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const unsigned char identity[] = "godwit";
@@ -53,35 +54,90 @@ static int server_key(SSL *ssl, const unsigned char *id, size_t idlen, SSL_SESSI
 	return 1;
 }
 
+/*
+ * What is between OpenSSL and the socket.  OpenSSL asks for a record's head, then
+ * for its body, and writes record by record; here two records or so go through
+ * one system call.  Two, so that the peer has something to decrypt meanwhile.
+ */
+#define ROOM (2 * (WIRE_RECORD + 256))
+struct tls_io {
+	size_t wpos, wlen, rpos, rlen;
+	char w[ROOM], r[ROOM];
+};
+
+/* 0 when all is on its way; -1: errno says why not. */
+static int flush_some(struct wire *w)
+{
+	struct tls_io *io = w->tls_io;
+
+	while (io->wpos < io->wlen) {
+		struct iovec v = {.iov_base = io->w + io->wpos, .iov_len = io->wlen - io->wpos};
+		ssize_t n = wire_raw_send(w, &v, 1);
+
+		if (n < 0 && errno != EINTR)
+			return -1;
+		io->wpos += n > 0 ? (size_t)n : 0;
+	}
+	io->wpos = io->wlen = 0;
+	return 0;
+}
+
 /* Like OpenSSL's socket BIO, but a dead peer raises no SIGPIPE. */
 static int sock_write(BIO *b, const char *p, int len)
 {
 	struct wire *w = BIO_get_data(b);
-	ssize_t n = send(w->fd, p, (size_t)len, MSG_NOSIGNAL);
+	struct tls_io *io = w->tls_io;
+	size_t n = (size_t)len < ROOM ? (size_t)len : ROOM;
 
 	BIO_clear_retry_flags(b);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		BIO_set_retry_write(b);
+	if (io->wlen + n > ROOM && flush_some(w)) {
+		if (errno == EAGAIN)
+			BIO_set_retry_write(b);
+		return -1;
+	}
+	memcpy(io->w + io->wlen, p, n);
+	io->wlen += n;
 	return (int)n;
 }
 
 static int sock_read(BIO *b, char *p, int len)
 {
 	struct wire *w = BIO_get_data(b);
-	ssize_t n = recv(w->fd, p, (size_t)len, 0);
+	struct tls_io *io = w->tls_io;
+	size_t n = (size_t)len;
+	ssize_t got;
 
 	BIO_clear_retry_flags(b);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		BIO_set_retry_read(b);
+	if (io->rpos == io->rlen) {
+		/* The rest of a big record needs no stop on the way. */
+		bool direct = n > WIRE_RECORD / 2;
+
+		got = direct ? wire_raw_recv(w, p, n) : wire_raw_recv(w, io->r, ROOM);
+		if (got < 0 && (errno == EAGAIN || errno == EINTR))
+			BIO_set_retry_read(b);
+		if (got <= 0 || direct)
+			return (int)got;
+		io->rpos = 0;
+		io->rlen = (size_t)got;
+	}
+	n = n < io->rlen - io->rpos ? n : io->rlen - io->rpos;
+	memcpy(p, io->r + io->rpos, n);
+	io->rpos += n;
 	return (int)n;
 }
 
 static long sock_ctrl(BIO *b, int cmd, long num, void *ptr)
 {
-	(void)b;
 	(void)num;
 	(void)ptr;
-	return cmd == BIO_CTRL_FLUSH;
+	BIO_clear_retry_flags(b);
+	if (cmd != BIO_CTRL_FLUSH)
+		return 0;
+	if (flush_some(BIO_get_data(b)) == 0)
+		return 1;
+	if (errno == EAGAIN)
+		BIO_set_retry_write(b);
+	return -1;
 }
 
 static int sock_create(BIO *b)
@@ -143,8 +199,9 @@ int wire_tls_start(struct wire *w, bool is_server, const uint8_t *key, struct er
 		return err_set(err, -ENOTSUP, "OpenSSL cannot do TLS 1.3 here");
 	ERR_clear_error();
 	w->tls = SSL_new(context);
+	w->tls_io = calloc(1, sizeof(struct tls_io));
 	bio = BIO_new(socket_method);
-	if (!w->tls || !bio) {
+	if (!w->tls || !w->tls_io || !bio) {
 		BIO_free(bio);
 		return err_set(err, -ENOMEM, "out of memory for a TLS session");
 	}
@@ -164,7 +221,7 @@ int wire_tls_start(struct wire *w, bool is_server, const uint8_t *key, struct er
 	return 0;
 }
 
-int wire_tls_write(struct wire *w, const void *p, size_t len, struct err *err)
+int wire_tls_put(struct wire *w, const void *p, size_t len, struct err *err)
 {
 	const char *c = p;
 
@@ -187,6 +244,25 @@ int wire_tls_write(struct wire *w, const void *p, size_t len, struct err *err)
 	return 0;
 }
 
+int wire_tls_flush(struct wire *w, struct err *err)
+{
+	while (flush_some(w)) {
+		int ret = errno == EAGAIN ? wire_wait(w, POLLOUT, err)
+					  : err_sys(err, -errno, "%s: TLS write", w->peer);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+int wire_tls_write(struct wire *w, const void *p, size_t len, struct err *err)
+{
+	int ret = wire_tls_put(w, p, len, err);
+
+	return ret ? ret : wire_tls_flush(w, err);
+}
+
 int wire_tls_read(struct wire *w, void *p, size_t len, struct err *err)
 {
 	for (;;) {
@@ -204,9 +280,18 @@ int wire_tls_read(struct wire *w, void *p, size_t len, struct err *err)
 	}
 }
 
+bool wire_tls_pending(const struct wire *w)
+{
+	const struct tls_io *io = w->tls_io;
+
+	return io->rpos < io->rlen || SSL_has_pending(w->tls);
+}
+
 void wire_tls_done(struct wire *w)
 {
 	if (w->tls)
 		SSL_free(w->tls);
 	w->tls = NULL;
+	free(w->tls_io);
+	w->tls_io = NULL;
 }

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/io.h"
+
 int64_t wire_now(void)
 {
 	struct timespec ts;
@@ -18,14 +20,29 @@ int64_t wire_now(void)
 	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
+/*
+ * A transfer that finds time enough before its deadline sleeps inside of the call,
+ * which the kernel ends after this time: one system call where trying, polling and
+ * trying again were three.  With less time left it is those three.
+ */
+#define PATIENCE_S 4
+
+static bool is_patient(const struct wire *w)
+{
+	return w->deadline - wire_now() > PATIENCE_S * 1000000000LL;
+}
+
 void wire_init(struct wire *w, int fd)
 {
+	struct timeval patience = {.tv_sec = PATIENCE_S};
 	struct wire_addr a;
 	int one = 1;
 
 	memset(w, 0, offsetof(struct wire, rbuf));
 	w->fd = fd;
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
@@ -74,11 +91,22 @@ static int gone(const struct wire *w, int error, struct err *err)
 	return err_sys(err, -error, "%s", w->peer);
 }
 
+ssize_t wire_raw_send(struct wire *w, struct iovec *iov, int n)
+{
+	struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)n};
+
+	return sendmsg(w->fd, &m, MSG_NOSIGNAL | (is_patient(w) ? 0 : MSG_DONTWAIT));
+}
+
+ssize_t wire_raw_recv(struct wire *w, void *p, size_t len)
+{
+	return recv(w->fd, p, len, is_patient(w) ? 0 : MSG_DONTWAIT);
+}
+
 static int write_iov(struct wire *w, struct iovec *iov, int n, struct err *err)
 {
 	while (n) {
-		struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)n};
-		ssize_t sent = sendmsg(w->fd, &m, MSG_NOSIGNAL);
+		ssize_t sent = wire_raw_send(w, iov, n);
 		int ret;
 
 		if (sent < 0 && errno == EINTR)
@@ -114,7 +142,7 @@ static ssize_t read_some(struct wire *w, void *p, size_t len, struct err *err)
 	if (w->tls)
 		return wire_tls_read(w, p, len, err);
 	for (;;) {
-		ssize_t n = recv(w->fd, p, len, 0);
+		ssize_t n = wire_raw_recv(w, p, len);
 		int ret;
 
 		if (n > 0)
@@ -129,6 +157,20 @@ static ssize_t read_some(struct wire *w, void *p, size_t len, struct err *err)
 		if (ret)
 			return ret;
 	}
+}
+
+int wire_await(struct wire *w, struct err *err)
+{
+	ssize_t n;
+
+	if (w->rpos != w->rlen)
+		return 0;
+	n = read_some(w, w->rbuf, sizeof(w->rbuf), err);
+	if (n < 0)
+		return (int)n;
+	w->rpos = 0;
+	w->rlen = (size_t)n;
+	return 0;
 }
 
 int wire_read(struct wire *w, void *buf, size_t len, struct err *err)
@@ -178,28 +220,44 @@ int wire_skip(struct wire *w, uint64_t len, struct err *err)
 	return 0;
 }
 
-/* A TLS record costs a system call and a tag: small pieces share one. */
+/* A TLS record costs a tag and a pass through OpenSSL: pieces share records, and
+ * all records but the last are full ones. */
 static int send_records(struct wire *w, const struct iovec *iov, int n, struct err *err)
 {
-	char gather[16384];
+	char gather[WIRE_RECORD];
 	size_t have = 0;
-	int i, ret = 0;
+	int i;
 
-	for (i = 0; i < n && !ret; i++) {
-		if (have && have + iov[i].iov_len > sizeof(gather)) {
-			ret = wire_tls_write(w, gather, have, err);
-			have = 0;
-		}
-		if (!ret && iov[i].iov_len > sizeof(gather)) {
-			ret = wire_tls_write(w, iov[i].iov_base, iov[i].iov_len, err);
-		} else if (!ret) {
-			memcpy(gather + have, iov[i].iov_base, iov[i].iov_len);
-			have += iov[i].iov_len;
+	for (i = 0; i < n; i++) {
+		const char *p = iov[i].iov_base;
+		size_t left = iov[i].iov_len;
+
+		while (left) {
+			/* Whole records go from where they are. */
+			size_t take = have                    ? sizeof(gather) - have
+				      : left < sizeof(gather) ? sizeof(gather)
+							      : ALIGN_DOWN(left, sizeof(gather));
+			bool direct = !have && left >= sizeof(gather);
+			int ret = 0;
+
+			take = take < left ? take : left;
+			if (direct) {
+				ret = wire_tls_put(w, p, take, err);
+			} else {
+				memcpy(gather + have, p, take);
+				have += take;
+			}
+			if (!ret && have == sizeof(gather)) {
+				ret = wire_tls_put(w, gather, have, err);
+				have = 0;
+			}
+			if (ret)
+				return ret;
+			p += take;
+			left -= take;
 		}
 	}
-	if (have && !ret)
-		ret = wire_tls_write(w, gather, have, err);
-	return ret;
+	return have ? wire_tls_write(w, gather, have, err) : wire_tls_flush(w, err);
 }
 
 int wire_send(struct wire *w, uint32_t type, const struct iovec *iov, int n, struct err *err)
@@ -239,6 +297,8 @@ bool wire_idle_ok(const struct wire *w)
 	char c;
 
 	if (w->rpos != w->rlen)
+		return false;
+	if (w->tls && wire_tls_pending(w))
 		return false;
 	return recv(w->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }

@@ -27,11 +27,12 @@
 struct wire {
 	int fd;
 	void *tls;            /* SSL *, or NULL in clear */
+	void *tls_io;         /* its buffers, in tls.c */
 	int64_t deadline;     /* CLOCK_MONOTONIC, ns */
 	bool checked;         /* in clear over a network: checksums are to be added */
 	char peer[WIRE_NAME]; /* "address:port", for messages */
 	size_t rpos, rlen;
-	char rbuf[2048];
+	char rbuf[4096];
 };
 
 /* What goes before each frame, little endian. */
@@ -43,7 +44,8 @@ struct wire_head {
 
 int64_t wire_now(void); /* CLOCK_MONOTONIC, ns */
 
-/* Takes fd (any socket): makes it non-blocking, close-on-exec, without delay. */
+/* Takes fd (a stream socket): makes it close-on-exec, without delay, and blocking,
+ * with a time limit in the kernel; transfers keep to the deadline all the same. */
 void wire_init(struct wire *w, int fd);
 void wire_done(struct wire *w);
 /* All that follows must be over in ms milliseconds from now. */
@@ -51,6 +53,8 @@ void wire_deadline(struct wire *w, int ms);
 
 int wire_write(struct wire *w, const void *p, size_t len, struct err *err) __must_check;
 int wire_read(struct wire *w, void *p, size_t len, struct err *err) __must_check;
+/* Waits until something has come, and takes none of it. */
+int wire_await(struct wire *w, struct err *err) __must_check;
 /* Reads and drops len bytes. */
 int wire_skip(struct wire *w, uint64_t len, struct err *err) __must_check;
 /* Sends one frame made of n pieces, at most 15. */
@@ -69,9 +73,21 @@ int wire_wait(const struct wire *w, short events, struct err *err) __must_check;
 int wire_tls_start(struct wire *w, bool is_server, const uint8_t *key,
 		   struct err *err) __must_check;
 int wire_tls_write(struct wire *w, const void *p, size_t len, struct err *err) __must_check;
+/* As wire_tls_write, but what was put may stay here until it is flushed. */
+int wire_tls_put(struct wire *w, const void *p, size_t len, struct err *err) __must_check;
+int wire_tls_flush(struct wire *w, struct err *err) __must_check;
 /* At least one byte, at most len; returns the number. */
 int wire_tls_read(struct wire *w, void *p, size_t len, struct err *err) __must_check;
 void wire_tls_done(struct wire *w);
+
+/* Bytes are there that were read from the socket already. */
+bool wire_tls_pending(const struct wire *w);
+#define WIRE_RECORD 16384UL /* content of a full TLS record */
+
+/* Inside: one system call, which may sleep if the deadline is far; as sendmsg(2)
+ * and recv(2), EAGAIN means: wire_wait(). */
+ssize_t wire_raw_send(struct wire *w, struct iovec *iov, int n);
+ssize_t wire_raw_recv(struct wire *w, void *p, size_t len);
 
 /* Addresses, in addr.c. */
 struct wire_addr {

@@ -25,11 +25,11 @@ gcc -D_GNU_SOURCE -O2 -pthread -Iinclude -o "$W/hard.so" tests/hop/prog/hard.c -
 	-lpsu_thread -lm
 
 SIMPLE='fp stack_list deep big_frames errno tls sigmask longjmp longjmp_global dead_jmpbuf qsort arena globals
-	pthread_exit mutex cleanup locale altstack handler fd'
+	pthread_exit mutex mutex_cond mutex_types rwlock specific cleanup locale altstack handler fd'
 for layout in strict delta; do
 	[ $layout = delta ] && { PSU_LAYOUT='delta'; export PSU_LAYOUT; }
 	for c in $SIMPLE; do one "$W/hard" "$c" "$layout" server; done
-	for c in throw_after in_catch in_destructor sorting; do one "$W/cxx" "$c" "$layout" server; done
+	for c in throw_after in_catch in_destructor sorting thread_local; do one "$W/cxx" "$c" "$layout" server; done
 	export PSU_WAIT=1
 	for c in home pingpong; do one "$W/hard" "$c" "$layout" client; done
 	WANT=$(yes 'server: ok' | head -8)

@@ -60,6 +60,13 @@ uint64_t hop_pointer_guard(void); /* the process's key for mangled pointers */
 uint64_t hop_thread_pointer(void);
 int hop_has_shadow_stack(void);
 
+/* The first word of [w, end) that, masked, is one of three values; end if none. */
+struct hop_pattern {
+	uint64_t mask, value;
+};
+#define HOP_NO_PATTERN ((struct hop_pattern){.mask = 0, .value = 1})
+const uint64_t *hop_find(const uint64_t *w, const uint64_t *end, const struct hop_pattern p[3]);
+
 /* glibc keeps rbp, rsp and rip of a jmp_buf mangled: rotated and xored with the
  * pointer guard, which differs between processes. */
 enum { HOP_JB_RBP = 1, HOP_JB_RSP = 6, HOP_JB_RIP = 7, HOP_JB_WORDS = 8 };

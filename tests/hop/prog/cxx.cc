@@ -158,14 +158,52 @@ static void *sorting(void *)
 	return report(std::is_sorted(v, v + 100) && here != was ? "ok" : "wrong");
 }
 
+struct Plain {
+	int n = 5;
+};
+struct Ends {
+	int n = 6;
+	~Ends()
+	{
+		n = 0;
+	}
+};
+static thread_local Plain plain;
+static thread_local Ends ends;
+
+// An object that is destroyed at the thread's end belongs to this host's thread.
+static void *thread_local_objects(void *)
+{
+	const char *why = "";
+	int was = getpid();
+
+	plain.n++;
+	if (psu_thread_hop(remote) == 0) {
+		// Not touched yet, so nothing pends: moved.
+		if (getpid() == was || plain.n != 6)
+			return report("wrong");
+		if (ends.n != 6)
+			return report("not made here");
+		if (psu_thread_hop(psu_thread_home()) >= 0)
+			return report("taken along");
+		psu_thread_migrate_result(&why);
+		return report(strstr(why, "thread_local") ? "ok" : why);
+	}
+	return report("stayed");
+}
+
 int main(int argc, char **argv)
 {
 	struct {
 		const char *name;
 		void *(*func)(void *);
-	} cases[] = {{"throw_after", throw_after}, {"in_catch", in_catch},
-		     {"rethrow", rethrow},         {"in_destructor", in_destructor},
-		     {"containers", containers},   {"sorting", sorting}};
+	} cases[] = {{"throw_after", throw_after},
+		     {"in_catch", in_catch},
+		     {"thread_local", thread_local_objects},
+		     {"rethrow", rethrow},
+		     {"in_destructor", in_destructor},
+		     {"containers", containers},
+		     {"sorting", sorting}};
 
 	if (argc < 4)
 		return 2;

@@ -231,89 +231,7 @@ static void *case_self(void *arg)
 		CHECK(strstr(why, text));                                                          \
 	} while (0)
 
-static pthread_mutex_t global_mutex = PTHREAD_MUTEX_INITIALIZER;
-
-static void *case_mutex(void *arg)
-{
-	pthread_mutex_t on_stack = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-
-	(void)arg;
-	pthread_mutex_lock(&global_mutex);
-	REFUSED("mutex");
-	pthread_mutex_unlock(&global_mutex);
-	pthread_mutex_lock(&on_stack);
-	pthread_mutex_lock(&on_stack);
-	REFUSED("mutex");
-	pthread_mutex_unlock(&on_stack);
-	pthread_mutex_unlock(&on_stack);
-	HOP(remote);
-	return good();
-}
-
-static void nothing(void *arg)
-{
-	(void)arg;
-}
-
-static void *case_cleanup(void *arg)
-{
-	(void)arg;
-	pthread_cleanup_push(nothing, NULL);
-	REFUSED("cleanup");
-	pthread_cleanup_pop(0);
-	HOP(remote);
-	return good();
-}
-
-static void *case_locale(void *arg)
-{
-	locale_t l = newlocale(LC_ALL_MASK, "C", NULL), old = uselocale(l);
-
-	(void)arg;
-	REFUSED("locale");
-	uselocale(old);
-	flockfile(stdout);
-	REFUSED("stdout");
-	funlockfile(stdout);
-	HOP(remote);
-	return good();
-}
-
-static void *case_altstack(void *arg)
-{
-	stack_t ss = {.ss_sp = malloc(65536), .ss_size = 65536}, got;
-	void *mine;
-
-	(void)arg;
-	sigaltstack(&ss, NULL);
-	REFUSED("alternate signal stack");
-	mine = psu_malloc(65536);
-	ss.ss_sp = mine;
-	sigaltstack(&ss, NULL);
-	HOP(remote);
-	CHECK(sigaltstack(NULL, &got) == 0 && got.ss_sp == mine && got.ss_size == 65536);
-	return good();
-}
-
-static volatile int handler_result;
-static const char *handler_why;
-
-static void handler(int sig)
-{
-	(void)sig;
-	handler_result = psu_thread_hop(remote);
-	psu_thread_migrate_result(&handler_why);
-}
-
-static void *case_handler(void *arg)
-{
-	(void)arg;
-	signal(SIGUSR1, handler);
-	pthread_kill(pthread_self(), SIGUSR1);
-	CHECK(handler_result < 0 && strstr(handler_why, "signal handler"));
-	HOP(remote);
-	return good();
-}
+#include "hard_refused.h"
 
 /* Whatever happens, the code after the hop runs once: a line in HOP_FILE. */
 static void *case_once(void *arg)
@@ -392,6 +310,10 @@ static const struct {
 	{"pthread_exit", case_pthread_exit},
 	{"self", case_self},
 	{"mutex", case_mutex},
+	{"mutex_cond", case_mutex_cond},
+	{"mutex_types", case_mutex_types},
+	{"rwlock", case_rwlock},
+	{"specific", case_specific},
 	{"cleanup", case_cleanup},
 	{"locale", case_locale},
 	{"altstack", case_altstack},
