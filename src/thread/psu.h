@@ -7,6 +7,7 @@
  *   slot.c     a thread's slot: address range, native thread, scratch stack
  *   scan.c     one pass over the thread's memory, for the two next
  *   guards.c   state of a thread that cannot travel: found and named
+ *   link.c     connections to other hosts
  *   send.c     the leaving side of the protocol
  *   serve.c    the listener and its connections
  *   arrive.c   the arriving side of the protocol
@@ -359,6 +360,29 @@ int guards_check(const struct slot *s, const struct scan *scan, const struct psu
 		 struct hop_head *h, struct err *err) __must_check;
 bool guards_exceptions_known(void);
 void guards_set_exceptions(uint64_t caught, uint64_t uncaught);
+
+/* link.c */
+/* A standing connection. */
+struct link {
+	struct wire w;
+	char name[352]; /* what the program called the host, and where it is from */
+	struct wire_addr addr;
+	struct hello peer;
+	struct remaps remaps;
+	uint32_t generation;
+	bool is_fresh;
+	struct link *next;
+};
+/* One attempt at one address; to be kept or freed. */
+int link_open(const struct wire_addr *a, int64_t deadline, struct link **ret,
+	      struct err *err) __must_check;
+/* A connection to host, as the thread of t means it: a standing one, or a new one,
+ * for which it waits until the other program has been started. */
+int link_connect(const char *host, const struct travel *t, struct link **ret,
+		 struct err *err) __must_check;
+/* Leaves it standing, for the next hop. */
+void link_keep(struct link *l);
+void link_free(struct link *l);
 
 /* send.c */
 int psu_hop_from(const char *host, int quiet, const struct hop_regs *regs);

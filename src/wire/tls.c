@@ -56,10 +56,10 @@ static int server_key(SSL *ssl, const unsigned char *id, size_t idlen, SSL_SESSI
 
 /*
  * What is between OpenSSL and the socket.  OpenSSL asks for a record's head, then
- * for its body, and writes record by record; here two records or so go through
- * one system call.  Two, so that the peer has something to decrypt meanwhile.
+ * for its body, and writes record by record; here several records go through one
+ * system call.
  */
-#define ROOM (2 * (WIRE_RECORD + 256))
+#define ROOM (8 * (WIRE_RECORD + 256))
 struct tls_io {
 	size_t wpos, wlen, rpos, rlen;
 	char w[ROOM], r[ROOM];

@@ -24,7 +24,7 @@ build "$W/cxx" tests/hop/prog/cxx.cc $DEFAULT_FLAGS
 gcc -D_GNU_SOURCE -O2 -pthread -Iinclude -o "$W/hard.so" tests/hop/prog/hard.c -L"$B" -Wl,-rpath,"$B" \
 	-lpsu_thread -lm
 
-SIMPLE='fp stack_list deep big_frames errno tls sigmask longjmp longjmp_global dead_jmpbuf qsort arena globals
+SIMPLE='fp registers stack_list deep very_deep big_frames errno tls sigmask longjmp longjmp_global dead_jmpbuf qsort arena globals
 	pthread_exit mutex mutex_cond mutex_types rwlock specific cleanup locale altstack handler fd'
 for layout in strict delta; do
 	[ $layout = delta ] && { PSU_LAYOUT='delta'; export PSU_LAYOUT; }

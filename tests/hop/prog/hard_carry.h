@@ -24,6 +24,39 @@ static void *case_fp(void *arg)
 	return good();
 }
 
+/* All registers that a call preserves, at once, whatever the compiler does. */
+static void *case_registers(void *arg)
+{
+	void (*hop)(const char *) = psu_thread_migrate;
+	uint64_t got[6] = {0}, *to = got;
+	const char *host = remote;
+	int was = getpid();
+
+	(void)arg;
+	__asm__ volatile(
+		"pushq %%rbp\n\tpushq %0\n\t"
+		"movabsq $0x1111111111111111, %%rbx\n\tmovabsq $0x2222222222222222, %%rbp\n\t"
+		"movabsq $0x3333333333333333, %%r12\n\tmovabsq $0x4444444444444444, %%r13\n\t"
+		"movabsq $0x5555555555555555, %%r14\n\tmovabsq $0x6666666666666666, %%r15\n\t"
+		"movq %%rsp, %%rax\n\tsubq $256, %%rsp\n\tandq $-16, %%rsp\n\t"
+		"pushq %%rax\n\tpushq %%rax\n\t"
+		"call *%2\n\t"
+		"popq %%rax\n\tmovq %%rax, %%rsp\n\tpopq %%rax\n\t"
+		"movq %%rbx, 0(%%rax)\n\tmovq %%rbp, 8(%%rax)\n\tmovq %%r12, 16(%%rax)\n\t"
+		"movq %%r13, 24(%%rax)\n\tmovq %%r14, 32(%%rax)\n\tmovq %%r15, 40(%%rax)\n\t"
+		"popq %%rbp"
+		: "+c"(to), "+D"(host), "+S"(hop)
+		:
+		: "rax", "rbx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+		  "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+		  "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+	CHECK(getpid() != was);
+	CHECK(got[0] == 0x1111111111111111 && got[1] == 0x2222222222222222);
+	CHECK(got[2] == 0x3333333333333333 && got[3] == 0x4444444444444444);
+	CHECK(got[4] == 0x5555555555555555 && got[5] == 0x6666666666666666);
+	return good();
+}
+
 struct node {
 	int v;
 	struct node *next;
@@ -76,6 +109,37 @@ static void *case_deep(void *arg)
 	CHECK(descend(1500, &wrong) == 1500);
 	CHECK(getpid() != was && wrong == 0);
 	return good();
+}
+
+static void *case_very_deep(void *arg)
+{
+	int wrong = 0, was = getpid();
+
+	(void)arg;
+	CHECK(descend(60000, &wrong) == 60000);
+	CHECK(getpid() != was && wrong == 0);
+	return good();
+}
+
+static char sentinel[1 << 16] = {1};
+
+__attribute__((noinline)) static int too_deep(volatile int *above)
+{
+	volatile int here[256];
+
+	here[0] = *above + 1;
+	return sentinel[here[0] & 0xffff] < 0 ? 0 : too_deep(here) + here[0];
+}
+
+/* Runs over the end of its stack, after a hop: must end by a signal there. */
+static void *case_overflow(void *arg)
+{
+	volatile int zero = 0;
+
+	(void)arg;
+	HOP(remote);
+	printf("%d\n", too_deep(&zero));
+	return NULL;
 }
 
 static void *case_big_frames(void *arg)
