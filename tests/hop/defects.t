@@ -134,8 +134,9 @@ unset PSU_WAIT
 new_port
 start server "$H" many3 x 1
 sp=$LAST
-for i in 1 2 3; do start "c$i" "$H" stack_list 127.0.0.1 0; eval "p$i=$LAST"; done
-wait "$p1" "$p2" "$p3" "$sp"
+clients=
+for i in 1 2 3; do start "c$i" "$H" stack_list 127.0.0.1 0; clients="$clients $LAST"; done
+wait $clients "$sp"
 must "three clients of one server" test "$(grep -c 'server: ok' "$W/server.out") $(rc c1)$(rc c2)$(rc c3)$(rc server)" = '3 0000'
 report many_clients_threads_and_hops
 
