@@ -130,9 +130,9 @@ static long sock_ctrl(BIO *b, int cmd, long num, void *ptr)
 {
 	(void)num;
 	(void)ptr;
-	BIO_clear_retry_flags(b);
 	if (cmd != BIO_CTRL_FLUSH)
-		return 0;
+		return 0; /* questions about a failed call must not change its flags */
+	BIO_clear_retry_flags(b);
 	if (flush_some(BIO_get_data(b)) == 0)
 		return 1;
 	if (errno == EAGAIN)
