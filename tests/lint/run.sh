@@ -27,6 +27,7 @@ mapfile -t c < <(files '*.c' '*.h' '*.cc')
 mapfile -t sh < <({ files '*.sh' '*.t'; echo .ci/run; } | while read -r f; do
 	[[ -f $f ]] && head -n 1 "$f" | grep -Eq '^#!.*sh|shellcheck shell' && echo "$f"
 done)
+mapfile -t py < <(files '*.py')
 mapfile -t man < <(files '*.[1-8]')
 
 have clang-format && part format clang-format --dry-run -Werror "${c[@]}"
@@ -41,7 +42,7 @@ long_files() {
 	local f n bad=0
 	while read -r n f; do
 		[[ $f == total || $n -le 600 ]] || { echo "$f has $n lines: at most 600"; bad=1; }
-	done < <(printf '%s\n' "${c[@]}" | grep -E '^./(src|include|bench|examples)/' | xargs wc -l)
+	done < <(printf '%s\n' "${c[@]}" "${sh[@]}" "${py[@]}" | xargs wc -l)
 	n=$(wc -l <Makefile)
 	((n < 250)) || { echo "Makefile has $n lines: less than 250"; bad=1; }
 	return $bad
