@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,8 @@ static int open_target(struct remote *r, struct err *err)
 
 	snprintf(path, sizeof(path), "/proc/%d", r->pid);
 	r->procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r->procfd < 0 && errno != ENOENT && errno != ESRCH)
+		return err_sys(err, -errno, "cannot open '%s'", path);
 	if (r->procfd < 0) {
 		err_set(err, -ESRCH, "there is no process %d", r->pid);
 		return err_hint(err, "see the process ids with: ps -u $USER");
@@ -198,8 +201,12 @@ static int list_pass(struct remote *r, size_t *ret_new, struct err *err)
 
 	*ret_new = 0;
 	if (!dir) {
+		int error = errno;
+
 		io_close_fd(&fd);
-		return err_set(err, -ESRCH, "process %d has ended", r->pid);
+		if (error == ENOENT || error == ESRCH)
+			return err_set(err, -ESRCH, "process %d has ended", r->pid);
+		return err_sys(err, -error, "cannot list the threads of process %d", r->pid);
 	}
 	while ((d = readdir(dir))) {
 		pid_t tid = (pid_t)atoi(d->d_name);
@@ -250,6 +257,42 @@ static void look_whether_asleep(const struct remote *r, struct tracee *t)
 		    st.state == 'S';
 }
 
+/* The child by vfork() for which a thread waits, or 0: one that has its memory. */
+static pid_t vfork_child(const struct remote *r, pid_t tid)
+{
+	__cleanup_buf struct buf b = {0};
+	char name[40];
+	char *at, *end;
+
+	snprintf(name, sizeof(name), "task/%d/children", tid);
+	if (io_read_file(r->procfd, name, &b))
+		return 0;
+	for (at = b.p;; at = end) {
+		long pid = strtol(at, &end, 10);
+
+		if (end == at)
+			return 0;
+		if (!syscall(SYS_kcmp, r->pid, pid, KCMP_VM, 0, 0))
+			return (pid_t)pid;
+	}
+}
+
+static int explain_no_stop(const struct remote *r, pid_t tid, struct err *err)
+{
+	pid_t child = vfork_child(r, tid);
+
+	if (child) {
+		err_refuse(err, "thread %d waits for a child made by vfork(), process %d", tid,
+			   child);
+		return err_hint(err, "try again when that child has ended or executed a program");
+	}
+	err_set(err, -EBUSY, "thread %d does not stop: it is in an uninterruptible wait", tid);
+	return err_hint(err,
+			"it waits for a device or a dead network file system; see "
+			"/proc/%d/stack, and try again later",
+			tid);
+}
+
 static int wait_bounded(pid_t tid, int *status)
 {
 	struct timespec step = {.tv_nsec = 2 * 1000 * 1000}, now, start;
@@ -279,21 +322,13 @@ static int wait_bounded(pid_t tid, int *status)
 }
 
 /* Waits until a seized thread is in its PTRACE_EVENT_STOP.  1: stopped, 0: it ended. */
-static int wait_stop(struct tracee *t, struct err *err)
+static int wait_stop(const struct remote *r, struct tracee *t, struct err *err)
 {
 	for (;;) {
 		int status, ret = wait_bounded(t->tid, &status);
 
-		if (ret == -ETIMEDOUT) {
-			err_set(err, -EBUSY,
-				"thread %d does not stop: it is in an uninterruptible wait",
-				t->tid);
-			return err_hint(err,
-					"it waits for a device, a dead network file system, or a "
-					"child made by vfork(); see /proc/%d/stack, and try again "
-					"later",
-					t->tid);
-		}
+		if (ret == -ETIMEDOUT)
+			return explain_no_stop(r, t->tid, err);
 		if (ret == -ECHILD || (!ret && (WIFEXITED(status) || WIFSIGNALED(status))))
 			return 0;
 		if (ret)
@@ -325,7 +360,7 @@ static int read_thread(struct remote *r, struct tracee *t, struct err *err)
 
 static int stop_one(struct remote *r, struct tracee *t, struct err *err)
 {
-	int ret = t->ended ? 0 : wait_stop(t, err);
+	int ret = t->ended ? 0 : wait_stop(r, t, err);
 
 	if (ret < 0)
 		return ret;

@@ -9,9 +9,7 @@ refused() { # USER KIND WORDS: what the message must call it
 	wait_for 30 has out '^(ready|impossible)'
 	has out '^impossible' && skip "$(grep -a impossible out)"
 	_seconds 30
-	run timeout "$SECONDS_NOW" "$GODWIT" checkpoint "$PID"
-	# A program that cannot even be stopped is no matter of support.
-	[[ $RC == 3 || $2$RC == vforked1 ]] || fail "exit status $RC"
+	expect 3 timeout "$SECONDS_NOW" "$GODWIT" checkpoint "$PID"
 	says "^godwit: checkpoint: " "$3" '^hint: .{10}'
 	local fd
 	fd=$(sed -n 's/^fd //p' out)
