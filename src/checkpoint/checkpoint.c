@@ -310,16 +310,6 @@ static int work(void *arg, int front, void *result, struct err *err)
 	return ret;
 }
 
-static bool has_comm(pid_t pid, const char *comm)
-{
-	__cleanup_buf struct buf b = {0};
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	return !io_read_file(AT_FDCWD, path, &b) && !strncmp(b.p, comm, strlen(comm)) &&
-	       b.p[strlen(comm)] == '\n';
-}
-
 /* The first child of a process, or 0. */
 static pid_t child_of(pid_t pid)
 {
@@ -334,12 +324,12 @@ static pid_t child_of(pid_t pid)
  * is below it.  0 while it is not there yet. */
 static pid_t program_of(pid_t pid)
 {
-	if (has_comm(pid, STATE_PARENT_COMM))
+	if (proc_has_comm(pid, STATE_PARENT_COMM))
 		pid = child_of(pid);
-	if (pid && has_comm(pid, STATE_INIT_COMM))
+	if (pid && proc_has_comm(pid, STATE_INIT_COMM))
 		pid = child_of(pid);
-	if (pid && (has_comm(pid, STATE_RESTART_COMM) || has_comm(pid, STATE_PARENT_COMM) ||
-		    has_comm(pid, STATE_INIT_COMM)))
+	if (pid && (proc_has_comm(pid, STATE_RESTART_COMM) ||
+		    proc_has_comm(pid, STATE_PARENT_COMM) || proc_has_comm(pid, STATE_INIT_COMM)))
 		return 0;
 	return pid;
 }

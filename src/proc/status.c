@@ -2,9 +2,12 @@
 #include "proc/status.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/io.h"
 
 int proc_parse_stat(const char *text, struct proc_stat *ret, struct err *err)
 {
@@ -119,4 +122,14 @@ int proc_parse_status(const char *text, struct proc_status *ret, struct err *err
 		ret->shadow_stack = s && (!end || s < end);
 	}
 	return 0;
+}
+
+bool proc_has_comm(pid_t pid, const char *comm)
+{
+	__cleanup_buf struct buf b = {0};
+	char path[32];
+	size_t len = strlen(comm);
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	return !io_read_file(AT_FDCWD, path, &b) && !strncmp(b.p, comm, len) && b.p[len] == '\n';
 }

@@ -35,4 +35,7 @@ struct proc_status {
 int proc_parse_stat(const char *text, struct proc_stat *ret, struct err *err) __must_check;
 int proc_parse_status(const char *text, struct proc_status *ret, struct err *err) __must_check;
 
+/* Is this the name of process pid?  False where there is none, or it ended. */
+bool proc_has_comm(pid_t pid, const char *comm);
+
 #endif

@@ -79,15 +79,6 @@ static struct tracee *find(struct remote *r, pid_t tid)
 	return NULL;
 }
 
-static bool is_guardian(pid_t pid)
-{
-	__cleanup_buf struct buf b = {0};
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	return !io_read_file(AT_FDCWD, path, &b) && !strcmp(b.p, GUARDIAN_COMM "\n");
-}
-
 static int explain_denied(struct remote *r, int error, struct err *err)
 {
 	struct proc_status st;
@@ -99,7 +90,7 @@ static int explain_denied(struct remote *r, int error, struct err *err)
 	if (error == -ESRCH)
 		return err_set(err, error, "process %d has ended", r->pid);
 	if (!io_read_file(r->procfd, "status", &b) && !proc_parse_status(b.p, &st, &ignored)) {
-		if (st.tracer && is_guardian(st.tracer))
+		if (st.tracer && proc_has_comm(st.tracer, GUARDIAN_COMM))
 			return err_set(err, -EALREADY, "another godwit is at work on process %d",
 				       r->pid);
 		if (st.tracer) {
@@ -164,7 +155,7 @@ static bool is_being_let_go(const struct remote *r, pid_t tid)
 
 	snprintf(name, sizeof(name), "task/%d/status", tid);
 	return !io_read_file(r->procfd, name, &b) && !proc_parse_status(b.p, &st, &ignored) &&
-	       st.tracer && is_guardian(st.tracer);
+	       st.tracer && proc_has_comm(st.tracer, GUARDIAN_COMM);
 }
 
 /*
