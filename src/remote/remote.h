@@ -49,6 +49,7 @@ struct remote {
 	uint64_t vdso_room;            /* where there is room for it */
 	uint64_t scratch, scratch_len; /* scratch == 0: not mapped */
 	uint64_t scratch_at;           /* where it is, or is about to be */
+	uint64_t older, older_len;     /* what a killed godwit left; 0: nothing */
 	uint64_t calls, data;          /* its parts: calls, and data for calls */
 	size_t max_threads;
 	uint64_t stopped_ns; /* CLOCK_MONOTONIC, when the first thread was asked to stop */

@@ -32,6 +32,8 @@ static void fill_unit(const struct remote *r, size_t thread, uint8_t unit[ARCH_U
 		.mask = t->sigmask,
 		.scratch = r->scratch_at,
 		.scratch_len = r->scratch_len,
+		.older = r->older,
+		.older_len = r->older_len,
 	};
 
 	arch_heal_regs(&d, &t->regs);
@@ -298,27 +300,49 @@ static void forget_range(struct proc_maps *maps, uint64_t start, uint64_t len)
 	maps->n = n;
 }
 
-/* The scratch mapping of a godwit that was killed, as its unit in the vdso says. */
-static int remove_stale(struct remote *r, const struct arch_unit_data *stale,
-			struct proc_maps *maps, struct err *err)
+static bool is_scratch(const struct proc_maps *maps, uint64_t start)
 {
-	uint64_t a[6] = {stale->scratch, stale->scratch_len};
+	for (size_t i = 0; start && i < maps->n; i++) {
+		const struct proc_map *m = &maps->v[i];
+
+		if (m->start == start)
+			return !m->ino && !m->shared && !*m->name &&
+			       m->prot == (PROT_READ | PROT_EXEC);
+	}
+	return false;
+}
+
+/*
+ * The scratch mapping that a killed godwit left, as its unit in the vdso says: its own,
+ * or, if it was killed before it could make that, the one that it found.  Our own unit
+ * will say so in turn.
+ */
+static void find_older(struct remote *r, const struct arch_unit_data *stale,
+		       const struct proc_maps *maps)
+{
+	if (is_scratch(maps, stale->scratch)) {
+		r->older = stale->scratch;
+		r->older_len = stale->scratch_len;
+	} else if (is_scratch(maps, stale->older)) {
+		r->older = stale->older;
+		r->older_len = stale->older_len;
+	}
+}
+
+static int remove_older(struct remote *r, struct proc_maps *maps, struct err *err)
+{
+	uint64_t a[6] = {r->older, r->older_len};
 	int64_t got;
 	int ret;
 
-	for (size_t i = 0; i < maps->n; i++) {
-		const struct proc_map *m = &maps->v[i];
-
-		if (m->start != stale->scratch || m->ino || m->shared || *m->name ||
-		    m->prot != (PROT_READ | PROT_EXEC))
-			continue;
-		if ((ret = remote_call_one(r, r->vdso_unit, SYS_munmap, a, &got, err)))
-			return ret;
-		if (got)
-			return err_sys(err, (int)got, "cannot remove what a killed godwit left");
-		forget_range(maps, a[0], a[1]);
+	if (!r->older)
 		return 0;
-	}
+	if ((ret = remote_call_one(r, r->vdso_unit, SYS_munmap, a, &got, err)))
+		return ret;
+	if (got)
+		return err_sys(err, (int)got, "cannot remove what a killed godwit left");
+	forget_range(maps, r->older, r->older_len);
+	fault_point("leftover unmapped");
 	return 0;
 }
 
@@ -354,8 +378,10 @@ int remote_prepare(struct remote *r, struct proc_maps *maps, struct err *err)
 	r->scratch_at = find_room(maps, r->scratch_len);
 	if (!r->scratch_at)
 		return err_refuse(err, "process %d has no room in its address space", r->pid);
-	if ((ret = find_room_and_stale(r, maps, &stale, err)) || (ret = place_vdso_unit(r, err)) ||
-	    (stale.scratch && (ret = remove_stale(r, &stale, maps, err))) ||
+	if ((ret = find_room_and_stale(r, maps, &stale, err)))
+		return ret;
+	find_older(r, &stale, maps);
+	if ((ret = place_vdso_unit(r, err)) || (ret = remove_older(r, maps, err)) ||
 	    (ret = map_scratch(r, err)))
 		return ret;
 	return remote_write_units(r, 0, err);

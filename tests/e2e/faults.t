@@ -33,14 +33,12 @@ only_the_image() {
 	[[ -z $(find . -type f ! -name 'cmd.*' ! -name out ! -name err ! -name myckpt ! -name points) ]]
 }
 
-ours() { grep -c '\[anon:godwit' "/proc/$PID/maps"; }
-
 # After each death: untraced, alive, computing; the old image whole; at most $1 mappings.
 check_after() {
 	wait_for 20 _untraced "$PID"
 	ping
 	local left
-	left=$(ours)
+	left=$(mappings_of_ours)
 	((left <= $1)) || fail "$left mappings of ours are left ($2)"
 	[[ $(md5sum <myckpt) == "$SUM" ]] || {
 		# It got as far as the rename: then the new one is whole.
@@ -71,6 +69,26 @@ each_point() { # KIND BOTH
 	verdict
 }
 
+# Killed with a scratch mapping in the program, and the next before it could take that
+# away: the third still finds it.
+leftover_of_two() {
+	start_target threads
+	points >/dev/null
+	local name n
+	for name in "threads asked" "unit in the vdso" "unit in the vdso" "leftover unmapped"; do
+		n=$(sed -n "s/^fault point \([0-9]*\): $name$/\1/p" points | head -1)
+		[[ $name != leftover* ]] || n=$((n_unit + 1))
+		[[ $name != unit* ]] || n_unit=$n
+		run env GODWIT_FAULT="$n" GODWIT_FAULT_BOTH=1 "$GODWIT" checkpoint "$PID"
+		[[ $RC == 137 ]] || fail "exit status $RC at '$name'"
+		wait_for 20 _untraced "$PID"
+		ping
+	done
+	expect 0 "$GODWIT" checkpoint "$PID"
+	nothing_left
+	verdict
+}
+
 # The typed command alone dies: its guardian cleans up, so nothing at all is left.
 random_moments() { # KIND TIMES
 	start_target "$1"
@@ -91,7 +109,7 @@ random_moments() { # KIND TIMES
 		wait "$cmd" 2>/dev/null
 		wait_for 20 _untraced "$PID"
 		if ((i % 10 == 0)); then
-			_clean() { [[ $(ours) == 0 ]] && only_the_image; }
+			_clean() { [[ $(mappings_of_ours) == 0 ]] && only_the_image; }
 			wait_for 20 _clean
 			check_after 0 "at a random moment"
 		fi
@@ -165,6 +183,7 @@ for kind in threads handler static sleepers registers locks; do
 	LIMIT=300 try "guardian_killed_at_each_step_$kind" each_point $kind ""
 	LIMIT=300 try "guardian_and_command_killed_at_each_step_$kind" each_point $kind 1
 done
+try leftover_of_two_killed_godwits leftover_of_two
 LIMIT=300 try command_killed_at_200_random_moments random_moments threads 200
 LIMIT=300 try command_killed_while_in_a_handler random_moments handler 30
 LIMIT=300 try everything_killed_at_random_moments random_both threads 60

@@ -29,8 +29,9 @@ struct arch_unit_data {
 	/* Not for the unit: where the scratch mapping is, or is about to be, for
 	 * whoever has to clean up after us. */
 	uint64_t scratch, scratch_len;
+	uint64_t older, older_len; /* that of a killed godwit, until it is unmapped */
 };
-_Static_assert(sizeof(struct arch_unit_data) == 192, "unit.S knows the offsets");
+_Static_assert(sizeof(struct arch_unit_data) == 208, "unit.S knows the offsets");
 
 extern const char arch_unit_code[], arch_unit_one[], arch_unit_tiles[], arch_unit_rung[],
 	arch_unit_heal[], arch_unit_end[];
