@@ -24,8 +24,13 @@ ALL_CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=al
 ALL_LDFLAGS += -fsanitize=$(SAN)
 endif
 
-ENGINE_DIRS := base arch/$(ARCH) proc remote image state track checkpoint restart
-ENGINE_SRC := $(foreach d,$(ENGINE_DIRS),$(wildcard src/$(d)/*.c src/$(d)/*.S))
+ENGINE_DIRS := base arch/$(ARCH) proc remote image state track checkpoint restart wire migrate
+# Without OpenSSL there is migration by ssh alone, and no thread hop.
+PKG_CONFIG ?= pkg-config
+SSL_LIBS := $(shell $(PKG_CONFIG) --libs libssl libcrypto 2>/dev/null)
+WIRE_LIBS := $(SSL_LIBS) -lzstd
+NOT_HERE := src/wire/$(if $(SSL_LIBS),tls_none,tls).c
+ENGINE_SRC := $(filter-out $(NOT_HERE),$(foreach d,$(ENGINE_DIRS),$(wildcard src/$(d)/*.c src/$(d)/*.S)))
 CLI_SRC := $(filter-out src/cli/myrestart.c,$(wildcard src/cli/*.c))
 # unit.c and unit.S are two objects: the whole name stays.
 obj = $(patsubst %,$(B)/obj/%.o,$(1))
@@ -40,9 +45,11 @@ $(B)/libengine.a: $(call obj,$(ENGINE_SRC))
 # Called only where the CPU has it.
 $(B)/obj/src/arch/x86_64/hash_avx2.o: ALL_CFLAGS += -mavx2
 
+# Names of hosts are looked up as this machine's C library does it, which the linker
+# finds worth a warning in a static program.
 $(B)/godwit: $(call obj,$(CLI_SRC)) $(B)/libengine.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(WIRE_LIBS) $(if $(SAN),,-Wl,--no-warnings)
 
 $(B)/myrestart: $(call obj,src/cli/myrestart.c src/cli/leave.c src/cli/print.c) $(B)/libengine.a
 	$(call say,LD,$@)
@@ -104,7 +111,7 @@ UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*.c))
 $(B)/unit/%: tests/unit/%.c $(B)/libengine.a $(wildcard tests/unit/*.h)
 	@mkdir -p $(@D)
 	$(call say,UNIT,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(B)/libengine.a $(ALL_LDFLAGS)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(B)/libengine.a $(ALL_LDFLAGS) $(WIRE_LIBS)
 
 # Fuzz targets (tests/fuzz/fuzz.h) with the driver that knows the corpus and prints
 # TAP.  `make fuzz` links them with libFuzzer and searches: FUZZ_SECONDS= for each
@@ -113,11 +120,11 @@ FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(filter-out %/main.c,$(wildcard t
 $(B)/fuzz/%: tests/fuzz/%.c tests/fuzz/main.c $(B)/libengine.a $(wildcard tests/unit/*.h tests/fuzz/*.h)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(filter %.c %.a,$^) $(ALL_LDFLAGS)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(filter %.c %.a,$^) $(ALL_LDFLAGS) $(WIRE_LIBS)
 $(B)/libfuzzer/%: tests/fuzz/%.c $(B)/libengine.a
 	@mkdir -p $(@D)
 	$(call say,FUZZER,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(ALL_LDFLAGS)
+	$(Q)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(ALL_LDFLAGS) $(WIRE_LIBS)
 .PHONY: fuzz-programs fuzz
 fuzz-programs: $(FUZZ)
 fuzz:
@@ -171,10 +178,8 @@ bench: all $(BENCH)
 	$(Q)B=$(B) bench/run.py
 
 # ---- the thread hop library: libpsu_thread.{a,so}, examples/app1 ... app5 ----
-PKG_CONFIG ?= pkg-config
 OBJCOPY ?= objcopy
-SSL_LIBS := $(shell $(PKG_CONFIG) --libs libssl libcrypto 2>/dev/null)
-HOP_SRC := src/base/err.c src/base/io.c $(wildcard src/wire/*.c src/thread/*.c src/arch/$(ARCH)/hop*.[cS])
+HOP_SRC := src/base/err.c src/base/io.c $(filter-out %/tls_none.c,$(wildcard src/wire/*.c)) $(wildcard src/thread/*.c src/arch/$(ARCH)/hop*.[cS])
 HOP_OBJ := $(patsubst %,$(B)/pic/%.o,$(basename $(HOP_SRC)))
 HOP_CFLAGS := -std=gnu11 $(OPT) $(WARN) $(if $(WERROR),-Werror) -D_GNU_SOURCE -Isrc -Iinclude -fPIC \
 	-fvisibility=hidden $(CFLAGS)

@@ -13,6 +13,10 @@ int cmd_restart(int argc, char **argv);
 int cmd_show(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_migrate(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
+int cmd_receive(int argc, char **argv);
+int cmd_settle(int argc, char **argv);
 int cmd_key(int argc, char **argv);
 
 /* Prints "godwit: CMD: what" and the hint on stderr; returns the exit status

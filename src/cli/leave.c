@@ -8,7 +8,7 @@
 
 #include "cli/cli.h"
 
-static int follow(int status)
+int leave_as(int status)
 {
 	struct rlimit none = {0, 0};
 	sigset_t set;
@@ -33,5 +33,5 @@ int restart_and_leave(const struct restart_options *o, bool quiet)
 
 	if (ret < 0)
 		return cli_fail("restart", &err);
-	return ret == 1 ? follow(status) : 0;
+	return ret == 1 ? leave_as(status) : 0;
 }

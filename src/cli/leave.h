@@ -11,4 +11,8 @@
  * followed: this process dies of the same one. */
 int restart_and_leave(const struct restart_options *o, bool quiet);
 
+/* Leaves as a program did, by its status from waitpid(2): returns the exit status, or dies
+ * of the same signal. */
+int leave_as(int status);
+
 #endif

@@ -15,7 +15,11 @@ static const struct {
 	{"show", cmd_show, "print what is in a file"},
 	{"verify", cmd_verify, "check every checksum and structure of a file"},
 	{"doctor", cmd_doctor, "say what this machine and user allow"},
-	{"key", cmd_key, "make the key that hosts share for the thread hop"},
+	{"migrate", cmd_migrate, "move a running program to another host"},
+	{"serve", cmd_serve, "wait for programs from other hosts"},
+	{"receive", cmd_receive, "take one program from standard input (started by ssh)"},
+	{"settle", cmd_settle, "settle migrations that were cut off at the handover"},
+	{"key", cmd_key, "make the key that hosts share"},
 };
 
 static int usage(FILE *out, int status)

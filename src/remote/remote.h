@@ -85,6 +85,13 @@ int remote_prepare(struct remote *r, struct proc_maps *maps, struct err *err) __
 void remote_finish(struct remote *r);
 /* The same, then detaches and frees.  Works on a half-prepared or dead target. */
 void remote_release(struct remote *r);
+/*
+ * From now on the process stays stopped, as after SIGSTOP, even if all of ours are
+ * killed: what goes on in its place may be somewhere else.  After remote_finish.
+ * On failure it is as before, but the leader may have run for a moment: what was
+ * read of it is out of date.  SIGCONT after the release undoes it.
+ */
+int remote_hold(struct remote *r, struct err *err) __must_check;
 /* Kills the stopped process with SIGKILL, then frees. */
 void remote_kill(struct remote *r);
 

@@ -123,18 +123,46 @@ static void close_others(struct rebuild *b)
 		     0, 0, 0);
 }
 
+static void begin_program(struct rebuild *b, struct err *err)
+{
+	struct restore *r = &b->restore;
+
+	program_done(&b->prog);
+	program_init(&b->prog, r->scratch + r->scratch_len - REMOTE_DATA_LEN, REMOTE_DATA_LEN,
+		     REMOTE_CALL_CAP, err);
+	r->prog = &b->prog;
+	mark_fds(b);
+}
+
+/* For a restart that is fed: the mappings alone; first_program does the rest. */
+static int map_program(struct rebuild *b, struct err *err)
+{
+	int ret;
+
+	begin_program(b, err);
+	close_others(b);
+	if ((ret = memory_restore_map(&b->restore, &b->proc, err)))
+		return ret;
+	return b->prog.failed ? err_set(err, -ENOMEM, "cannot plan the restart") : 0;
+}
+
+static int restore_kind(struct rebuild *b, const struct state_ops *kind, struct err *err)
+{
+	if (b->restore.is_fed && kind == &state_memory)
+		return memory_restore_rest(&b->restore, &b->proc, err);
+	return kind->restore ? kind->restore(&b->restore, &b->proc, err) : 0;
+}
+
 static int first_program(struct rebuild *b, struct err *err)
 {
 	struct restore *r = &b->restore;
 	int ret;
 
-	program_init(&b->prog, r->scratch + r->scratch_len - REMOTE_DATA_LEN, REMOTE_DATA_LEN,
-		     REMOTE_CALL_CAP, err);
-	r->prog = &b->prog;
-	mark_fds(b);
-	close_others(b);
+	begin_program(b, err);
+	if (!r->is_fed)
+		close_others(b);
 	for (size_t i = 0; state_kinds[i]; i++) {
-		if (state_kinds[i]->restore && (ret = state_kinds[i]->restore(r, &b->proc, err)))
+		if ((ret = restore_kind(b, state_kinds[i], err)))
 			return ret;
 		if (state_kinds[i] == &state_memory)
 			program_close(&b->prog, "the image", r->image_fd);
@@ -160,6 +188,7 @@ static int second_program(struct rebuild *b, struct err *err)
 	program_done(&b->prog);
 	program_init(&b->prog, r->scratch + r->scratch_len - REMOTE_DATA_LEN, REMOTE_DATA_LEN,
 		     REMOTE_CALL_CAP, err);
+	r->prog = &b->prog;
 	return state_threads.restore(r, &b->proc, err);
 }
 
@@ -311,16 +340,14 @@ static int choose_bell(const struct process *p)
 	}
 }
 
-static int build(struct rebuild *b, pid_t pid, struct err *err)
+/* Takes the process over: *ret_vdso is where its vdso is now. */
+static int take_process(struct rebuild *b, pid_t pid, uint64_t *ret_vdso, struct err *err)
 {
-	struct verifier v = {.b = b, .err = ERR_INIT};
 	__cleanup_buf struct buf text = {0};
 	struct proc_maps maps = {0};
 	const struct proc_map *vdso = NULL;
-	int ret;
+	int ret = remote_adopt(&b->remote, pid, b->restore.new_pid, err);
 
-	v.started = !pthread_create(&v.thread, NULL, verify, &v);
-	ret = remote_adopt(&b->remote, pid, b->restore.new_pid, err);
 	if (!ret)
 		ret = read_maps(b, &text, &maps, err);
 	if (!ret)
@@ -331,36 +358,72 @@ static int build(struct rebuild *b, pid_t pid, struct err *err)
 	if (!ret)
 		ret = remote_prepare_at(&b->remote, b->restore.scratch, b->proc.nthreads,
 					vdso->start, vdso->end - vdso->start, err);
-	if (!ret)
-		ret = first_program(b, err);
-	if (!ret)
-		ret = remote_run(&b->remote, &b->prog, err);
 	if (!ret) {
-		remote_vdso_moved(&b->remote, vdso->start, old_vdso(&b->proc));
-		take_tids(b);
-		ret = adopt_threads(b, err);
+		*ret_vdso = vdso->start;
+		ret = b->restore.is_fed ? map_program(b, err) : first_program(b, err);
 	}
-	if (!ret)
-		ret = second_program(b, err);
-	if (!ret)
-		ret = remote_run(&b->remote, &b->prog, err);
-	if (!ret && !b->same_ids)
-		ret = correct_cached_ids(b, err);
+	b->restore.now = NULL;
+	proc_maps_done(&maps);
+	return ret;
+}
+
+/* The pages come from whoever feeds; then all that is no memory. */
+static int feed_memory(struct rebuild *b, uint64_t vdso, struct err *err)
+{
+	const struct restart_feed *f = b->o->feed;
+	int ret = remote_run(&b->remote, &b->prog, err);
+
+	if (ret)
+		return ret;
+	remote_vdso_moved(&b->remote, vdso, old_vdso(&b->proc));
+	if ((ret = f->pages(f->arg, &b->restore, &b->remote, err)))
+		return ret;
+	return first_program(b, err);
+}
+
+static int build_threads(struct rebuild *b, struct err *err)
+{
+	int ret;
+
+	take_tids(b);
+	if ((ret = adopt_threads(b, err)) || (ret = second_program(b, err)) ||
+	    (ret = remote_run(&b->remote, &b->prog, err)))
+		return ret;
+	if (!b->same_ids && (ret = correct_cached_ids(b, err)))
+		return ret;
 	for (size_t i = 0; !ret && i < b->proc.nthreads; i++)
 		ret = set_vector_registers(b, i, err);
-	struct err verdict = ERR_INIT;
+	return ret;
+}
 
+static int build(struct rebuild *b, pid_t pid, struct err *err)
+{
+	struct verifier v = {.b = b, .err = ERR_INIT};
+	struct err verdict = ERR_INIT;
+	uint64_t vdso = 0;
+	int ret;
+
+	v.started = !pthread_create(&v.thread, NULL, verify, &v);
+	ret = take_process(b, pid, &vdso, err);
+	if (!ret && b->restore.is_fed)
+		ret = feed_memory(b, vdso, err);
+	if (!ret)
+		ret = remote_run(&b->remote, &b->prog, err);
+	if (!ret && !b->restore.is_fed)
+		remote_vdso_moved(&b->remote, vdso, old_vdso(&b->proc));
+	if (!ret)
+		ret = build_threads(b, err);
 	if (join_verifier(&v, &verdict) && !ret) {
 		*err = verdict;
 		ret = err->error;
 	}
 	program_done(&b->prog);
-	proc_maps_done(&maps);
 	return ret;
 }
 
 int rebuild_run(struct rebuild *b, pid_t pid, struct err *err)
 {
+	const struct restart_feed *f = b->o->feed;
 	int ret = build(b, pid, err);
 
 	if (ret)
@@ -371,7 +434,12 @@ int rebuild_run(struct rebuild *b, pid_t pid, struct err *err)
 		arch_restart_regs(&regs);
 		remote_set_thread(&b->remote, i, &regs, b->proc.threads[i].sigmask);
 	}
+	if (f && ((ret = f->ready(f->arg, err)) || (ret = restart_act(b, err)) ||
+		  (ret = f->commit(f->arg, err))))
+		return ret;
 	remote_release(&b->remote);
+	if (f)
+		f->gone(f->arg);
 	return 0;
 }
 

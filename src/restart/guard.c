@@ -58,8 +58,10 @@ static int wait_exec(pid_t pid, struct err *err)
 	}
 }
 
-static void complain(const struct rebuild *b, const struct err *err)
+void restart_complain(const struct rebuild *b, const struct err *err)
 {
+	if (b->o->feed)
+		b->o->feed->failed(b->o->feed->arg, err);
 	fprintf(stderr, "godwit: restart: %s: %s\n", b->o->image, err->what);
 	if (err->hint[0])
 		fprintf(stderr, "hint: %s\n", err->hint);
@@ -80,7 +82,7 @@ static void be_guardian(struct rebuild *b, pid_t pid, int sock)
 	if (ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC)) {
 		err_sys(&err, -errno, "cannot attach to the new process");
 		err_hint(&err, "see: godwit doctor");
-		complain(b, &err);
+		restart_complain(b, &err);
 		_exit(1);
 	}
 	if (write(sock, &go, 1) != 1)
@@ -89,7 +91,7 @@ static void be_guardian(struct rebuild *b, pid_t pid, int sock)
 	fault_point("new process seized");
 	if (wait_exec(pid, &err) || rebuild_run(b, pid, &err)) {
 		if (err.error != -ESRCH)
-			complain(b, &err);
+			restart_complain(b, &err);
 		/* Only now: who waits for the process finds the message there. */
 		rebuild_abort(b, &err);
 		_exit(EXIT_AFTER_COMMIT);
@@ -128,18 +130,6 @@ int guard_myself(struct rebuild *b, struct err *err)
 	return 0;
 }
 
-/* What the restart changes outside of the process, as late as can be. */
-static int act_all(struct rebuild *b, struct err *err)
-{
-	for (size_t i = 0; state_kinds[i]; i++) {
-		int ret;
-
-		if (state_kinds[i]->act && (ret = state_kinds[i]->act(&b->restore, &b->proc, err)))
-			return ret;
-	}
-	return 0;
-}
-
 int exec_program(struct rebuild *b, struct err *err)
 {
 	static char *no_env[] = {NULL};
@@ -151,7 +141,8 @@ int exec_program(struct rebuild *b, struct err *err)
 	if (!argv)
 		return err->error;
 	memcpy(argv, n ? b->proc.argv : &b->proc.exe, (n ? n : 1) * sizeof(*argv));
-	int ret = act_all(b, err);
+	/* One that is fed acts when the word has come that the program is ours. */
+	int ret = b->o->feed ? 0 : restart_act(b, err);
 
 	if (ret)
 		return ret;

@@ -83,9 +83,7 @@ static void become_program(struct rebuild *b)
 		b->tids[i] = b->proc.threads[i].tid;
 	if (!guard_myself(b, &err) && !exec_program(b, &err))
 		_exit(0); /* not reached: a successful exec does not return */
-	fprintf(stderr, "godwit: restart: %s\n", err.what);
-	if (err.hint[0])
-		fprintf(stderr, "hint: %s\n", err.hint);
+	restart_complain(b, &err);
 	_exit(err.exit);
 }
 
@@ -235,6 +233,8 @@ static void be_init(struct rebuild *b, int sock, bool own_user)
 	}
 	send_pidfd(sock, pidfd);
 	close(pidfd);
+	if (b->o->feed)
+		b->o->feed->leave(b->o->feed->arg);
 	while ((got = waitpid(-1, &status, WUNTRACED | __WALL)) > 0 || errno == EINTR) {
 		if (got != pid)
 			continue;
@@ -386,6 +386,8 @@ int restart_same_ids(struct rebuild *b, int *ret_status, struct err *err)
 	}
 	if (p.pid < 0)
 		ret = start_namespace(b, &p, err);
+	if (!ret && b->o->feed)
+		b->o->feed->leave(b->o->feed->arg);
 	if (!ret)
 		ret = watch(&p, ret_status);
 	io_close_fd(&p.sock);

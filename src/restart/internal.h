@@ -24,6 +24,11 @@ void rebuild_abort(struct rebuild *b, const struct err *err);
 /* build.c: prints what rebuild_run would make the process do. */
 int rebuild_explain(struct rebuild *b, struct err *err) __must_check;
 
+/* restart.c: what the restart changes outside of the process, as late as can be. */
+int restart_act(struct rebuild *b, struct err *err) __must_check;
+/* guard.c: says on stderr, and to whoever feeds the restart, why it failed. */
+void restart_complain(const struct rebuild *b, const struct err *err);
+
 /* ids.c: makes the child with the old ids and waits for it; see restart(). */
 int restart_same_ids(struct rebuild *b, int *ret_status, struct err *err) __must_check;
 /* ids.c: are threads or cached ids the reason to want the same ids? */

@@ -30,8 +30,9 @@ static int load(struct rebuild *b, struct err *err)
 {
 	int ret;
 
-	if ((ret = image_open(b->o->image, &b->image, err)) ||
-	    (ret = process_load(b->image, &b->proc, err)))
+	ret = b->o->feed ? image_open_fd(b->o->feed->model_fd, b->o->image, &b->image, err)
+			 : image_open(b->o->image, &b->image, err);
+	if (ret || (ret = process_load(b->image, &b->proc, err)))
 		return ret;
 	/* A descriptor of its own for the new process, out of the way of 0-2. */
 	b->restore.image_fd = fcntl(image_fd(b->image), F_DUPFD_CLOEXEC, 3);
@@ -68,20 +69,54 @@ static void forget(struct rebuild *b)
 	free(b->tids);
 }
 
-int restart(const struct restart_options *o, void (*notice)(void *, const char *), void *arg,
-	    int *ret_status, struct err *err)
+int restart_act(struct rebuild *b, struct err *err)
 {
-	struct rebuild b = {.o = o, .remote = {.pidfd = -1, .procfd = -1, .memfd = -1}};
-	int ret;
+	for (size_t i = 0; state_kinds[i]; i++) {
+		int ret;
 
-	b.restore = (struct restore){
+		if (state_kinds[i]->act && (ret = state_kinds[i]->act(&b->restore, &b->proc, err)))
+			return ret;
+	}
+	return 0;
+}
+
+static void init(struct rebuild *b, const struct restart_options *o,
+		 void (*notice)(void *, const char *), void *arg)
+{
+	*b = (struct rebuild){.o = o, .remote = {.pidfd = -1, .procfd = -1, .memfd = -1}};
+	b->restore = (struct restore){
 		.files = o->files,
 		.ids = o->ids,
 		.explain = o->explain,
 		.image_fd = -1,
+		.is_fed = o->feed,
+		.known_files = o->feed ? o->feed->known_files : NULL,
 		.notice = notice,
 		.notice_arg = arg,
 	};
+}
+
+int restart_check(const struct restart_options *o, void (*notice)(void *, const char *), void *arg,
+		  struct err *err)
+{
+	struct rebuild b;
+	int ret;
+
+	init(&b, o, notice, arg);
+	ret = load(&b, err);
+	if (!ret)
+		ret = check_all(&b, err);
+	forget(&b);
+	return ret;
+}
+
+int restart(const struct restart_options *o, void (*notice)(void *, const char *), void *arg,
+	    int *ret_status, struct err *err)
+{
+	struct rebuild b;
+	int ret;
+
+	init(&b, o, notice, arg);
 	ret = load(&b, err);
 	if (!ret)
 		ret = check_all(&b, err);

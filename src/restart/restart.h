@@ -14,8 +14,32 @@
 #include "base/err.h"
 #include "state/state.h"
 
+/*
+ * A restart that is fed: the image holds the notes alone, the pages come from
+ * somebody else, and so does the word that the program may go on.  All calls but
+ * leave() are made in the guardian; arg was copied there by fork.
+ */
+struct restart_feed {
+	int model_fd;            /* an image without data (image_open_fd) */
+	const bool *known_files; /* per mapped file: this host has it */
+	void *arg;
+	/* In each process that stays and shall not hold the wire's descriptors. */
+	void (*leave)(void *arg);
+	/* The mappings are there: fill them (remote_write). */
+	int (*pages)(void *arg, const struct restore *r, struct remote *remote, struct err *err);
+	/* All is built: 0 when the word has come that the program is ours. */
+	int (*ready)(void *arg, struct err *err);
+	/* What is outside of the process has been changed, too: the last step that can
+	 * fail.  0: it is let go at once. */
+	int (*commit)(void *arg, struct err *err);
+	/* It was let go; or it failed before that, in any process. */
+	void (*gone)(void *arg);
+	void (*failed)(void *arg, const struct err *err);
+};
+
 struct restart_options {
-	const char *image;
+	const char *image; /* or its name in messages, where feed is set */
+	const struct restart_feed *feed;
 	enum ids_policy ids;
 	enum files_policy files;
 	bool explain; /* print the calls on stdout and return 0 */
@@ -30,5 +54,9 @@ struct restart_options {
  */
 int restart(const struct restart_options *o, void (*notice)(void *, const char *), void *arg,
 	    int *ret_status, struct err *err) __must_check;
+
+/* Would restart() find all that the program needs here?  Touches nothing. */
+int restart_check(const struct restart_options *o, void (*notice)(void *, const char *), void *arg,
+		  struct err *err) __must_check;
 
 #endif

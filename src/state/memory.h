@@ -21,6 +21,15 @@ int memory_refuse_foreign(struct capture *c, const struct process *p, struct err
 
 int memory_check(struct restore *r, const struct process *p, struct err *err) __must_check;
 int memory_restore(struct restore *r, const struct process *p, struct err *err) __must_check;
+/* Its two halves, for a restart that is fed: before the pages come, all mappings,
+ * writable where pages are to come; after them, protections and layout. */
+int memory_restore_map(struct restore *r, const struct process *p, struct err *err) __must_check;
+int memory_restore_rest(struct restore *r, const struct process *p, struct err *err) __must_check;
+/* Must the pages of this run come, from the image or by the wire? */
+bool memory_run_wanted(const struct restore *r, const struct process *p, const struct run *run);
+/* Does this host's file of that name have what was mapped, as its inode and times or
+ * its build id tell? */
+bool memory_file_matches(const struct mapped_file *f);
 void memory_show(const struct process *p, struct report *rep);
 
 #endif

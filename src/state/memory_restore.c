@@ -69,20 +69,37 @@ static bool same_content(const struct restore *r, const struct process *p, size_
 	return any;
 }
 
-static bool file_matches(const struct restore *r, const struct process *p, size_t i)
+/* 1 or 0, or -1: only the content can tell. */
+static int looks_same(const struct mapped_file *f, int fd)
 {
-	const struct mapped_file *f = &p->mapped_files[i];
-	__cleanup_fd int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	uint8_t id[20];
 	uint32_t len = 0;
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st))
-		return false;
+		return 0;
 	if (same_file(f, &st))
-		return true;
+		return 1;
 	if (f->build_id_len && !elf_build_id(fd, id, &len))
 		return len == f->build_id_len && !memcmp(id, f->build_id, len);
+	return -1;
+}
+
+bool memory_file_matches(const struct mapped_file *f)
+{
+	__cleanup_fd int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	return looks_same(f, fd) == 1;
+}
+
+static bool file_matches(const struct restore *r, const struct process *p, size_t i)
+{
+	const struct mapped_file *f = &p->mapped_files[i];
+	__cleanup_fd int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int same = looks_same(f, fd);
+
+	if (same >= 0)
+		return same;
 	return same_content(r, p, i, fd);
 }
 
@@ -125,14 +142,14 @@ int memory_check(struct restore *r, const struct process *p, struct err *err)
 	r->file_matches = io_alloc(p->nmapped_files + 1, sizeof(bool), err);
 	if (!has_clean || !r->file_matches)
 		return err->error;
-	if (memory_stored_bytes(p) != image_data_size(r->image))
+	if (!r->is_fed && memory_stored_bytes(p) != image_data_size(r->image))
 		return err_image(err, "%s: the data area has not the size of the stored ranges",
 				 image_path(r->image));
 	for (size_t i = 0; i < p->nruns; i++)
 		if (p->runs[i].flags & RUN_CLEAN && p->mappings[p->runs[i].mapping].file)
 			has_clean[p->mappings[p->runs[i].mapping].file - 1] = true;
 	for (size_t i = 0; i < p->nmapped_files; i++)
-		r->file_matches[i] = file_matches(r, p, i);
+		r->file_matches[i] = r->is_fed ? r->known_files[i] : file_matches(r, p, i);
 	for (size_t i = 0; i < p->nmappings; i++) {
 		const struct mapping *m = &p->mappings[i];
 		const struct mapped_file *f = m->file ? &p->mapped_files[m->file - 1] : NULL;
@@ -147,9 +164,9 @@ int memory_check(struct restore *r, const struct process *p, struct err *err)
 		if (!r->file_matches[i] && has_clean[i])
 			restore_notice(r,
 				       "'%s' is missing or another file than at the checkpoint: "
-				       "its memory comes "
-				       "from the image",
-				       p->mapped_files[i].path);
+				       "its memory comes %s",
+				       p->mapped_files[i].path,
+				       r->is_fed ? "by the wire" : "from the image");
 	return 0;
 }
 
@@ -253,7 +270,7 @@ static int move_specials(struct restore *r, const struct process *p, struct err 
 	return 0;
 }
 
-static bool run_wanted(const struct restore *r, const struct process *p, const struct run *run)
+bool memory_run_wanted(const struct restore *r, const struct process *p, const struct run *run)
 {
 	const struct mapping *m = &p->mappings[run->mapping];
 
@@ -414,11 +431,11 @@ static void fill_all(struct restore *r, const struct process *p)
 		const struct run *run = &p->runs[i];
 		uint64_t done = 0;
 
-		if (!run_wanted(r, p, run) && n) {
+		if (!memory_run_wanted(r, p, run) && n) {
 			add_read(r, iov, n, first, bytes);
 			n = 0;
 		}
-		while (run_wanted(r, p, run) && done < run->len) {
+		while (memory_run_wanted(r, p, run) && done < run->len) {
 			uint64_t len = run->len - done < READ_MAX ? run->len - done : READ_MAX;
 
 			if (n == IOV_MAX_KERNEL || (n && bytes + len > READ_MAX)) {
@@ -477,22 +494,48 @@ static void set_layout(struct restore *r, const struct process *p)
 		     PR_SET_MM, PR_SET_MM_MAP, a, sizeof(map), 0, 0);
 }
 
-int memory_restore(struct restore *r, const struct process *p, struct err *err)
+/* Which mappings are filled, [nmappings]; the caller frees. */
+static bool *find_filled(const struct restore *r, const struct process *p, struct err *err)
 {
-	__cleanup_free bool *filled = io_alloc(p->nmappings + 1, sizeof(bool), err);
+	bool *filled = io_alloc(p->nmappings + 1, sizeof(bool), err);
+
+	for (size_t i = 0; filled && i < p->nruns; i++)
+		if (memory_run_wanted(r, p, &p->runs[i]))
+			filled[p->runs[i].mapping] = true;
+	return filled;
+}
+
+int memory_restore_map(struct restore *r, const struct process *p, struct err *err)
+{
+	__cleanup_free bool *filled = find_filled(r, p, err);
 	int ret;
 
 	if (!filled)
 		return err->error;
-	for (size_t i = 0; i < p->nruns; i++)
-		if (run_wanted(r, p, &p->runs[i]))
-			filled[p->runs[i].mapping] = true;
 	unmap_own(r);
 	if ((ret = move_specials(r, p, err)))
 		return ret;
 	map_all(r, p, filled);
-	fill_all(r, p);
+	return 0;
+}
+
+int memory_restore_rest(struct restore *r, const struct process *p, struct err *err)
+{
+	__cleanup_free bool *filled = find_filled(r, p, err);
+
+	if (!filled)
+		return err->error;
 	protect_all(r, p, filled);
 	set_layout(r, p);
 	return 0;
+}
+
+int memory_restore(struct restore *r, const struct process *p, struct err *err)
+{
+	int ret = memory_restore_map(r, p, err);
+
+	if (ret)
+		return ret;
+	fill_all(r, p);
+	return memory_restore_rest(r, p, err);
 }

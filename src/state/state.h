@@ -44,6 +44,10 @@ struct restore {
 	int image_fd;       /* the image's descriptor in the new process */
 	bool drop_rights;   /* every thread has a capability of the restart's to give up */
 	bool *file_matches; /* per process.mapped_files: it may be mapped again */
+	/* The pages come by another way than the image: by the wire.  known_files says
+	 * which mapped files this host has, as file_matches. */
+	bool is_fed;
+	const bool *known_files;
 	/* While the calls are planned: */
 	const struct proc_maps *now;   /* the new process's maps, right after exec */
 	uint64_t scratch, scratch_len; /* the engine's; not to be touched */

@@ -197,7 +197,7 @@ int wire_own_addr(int fd, struct wire_addr *ret)
 int wire_connect(const struct wire_addr *a, int64_t deadline, struct err *err)
 {
 	int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct wire w = {.fd = fd, .deadline = deadline};
+	struct wire w = {.fd = fd, .out_fd = -1, .cancel_fd = -1, .deadline = deadline};
 	int ret = 0, why = 0;
 	socklen_t len = sizeof(why);
 

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,7 +30,8 @@ int64_t wire_now(void)
 
 static bool is_patient(const struct wire *w)
 {
-	return w->deadline - wire_now() > PATIENCE_S * 1000000000LL;
+	return !w->is_pipe && w->cancel_fd < 0 &&
+	       w->deadline - wire_now() > PATIENCE_S * 1000000000LL;
 }
 
 void wire_init(struct wire *w, int fd)
@@ -40,6 +42,9 @@ void wire_init(struct wire *w, int fd)
 
 	memset(w, 0, offsetof(struct wire, rbuf));
 	w->fd = fd;
+	w->out_fd = w->cancel_fd = -1;
+	w->magic = WIRE_MAGIC;
+	w->is_pipe = false;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
@@ -53,9 +58,26 @@ void wire_init(struct wire *w, int fd)
 	wire_deadline(w, 10000);
 }
 
+void wire_init_pair(struct wire *w, int fd, int out, const char *peer)
+{
+	wire_init(w, fd);
+	snprintf(w->peer, sizeof(w->peer), "%s", peer);
+	w->checked = false; /* who made the pipe sees to that */
+	w->is_pipe = true;
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	if (out >= 0) {
+		fcntl(out, F_SETFL, fcntl(out, F_GETFL) | O_NONBLOCK);
+		fcntl(out, F_SETFD, FD_CLOEXEC);
+		w->out_fd = out;
+	}
+}
+
 void wire_done(struct wire *w)
 {
 	wire_tls_done(w);
+	if (w->out_fd >= 0)
+		close(w->out_fd);
+	w->out_fd = -1;
 	if (w->fd >= 0)
 		close(w->fd);
 	w->fd = -1;
@@ -68,7 +90,9 @@ void wire_deadline(struct wire *w, int ms)
 
 int wire_wait(const struct wire *w, short events, struct err *err)
 {
-	struct pollfd p = {.fd = w->fd, .events = events};
+	bool out = events & POLLOUT && w->out_fd >= 0;
+	struct pollfd p[2] = {{.fd = out ? w->out_fd : w->fd, .events = events},
+			      {.fd = w->cancel_fd, .events = POLLIN | POLLRDHUP}};
 
 	for (;;) {
 		int64_t left = w->deadline - wire_now();
@@ -76,7 +100,9 @@ int wire_wait(const struct wire *w, short events, struct err *err)
 
 		if (left <= 0)
 			return err_set(err, -ETIMEDOUT, "%s does not answer in time", w->peer);
-		n = poll(&p, 1, (int)(left / 1000000) + 1);
+		n = poll(p, 2, (int)(left / 1000000) + 1);
+		if (n > 0 && p[1].revents)
+			return err_set(err, -ECANCELED, "interrupted");
 		if (n > 0)
 			return 0;
 		if (n < 0 && errno != EINTR)
@@ -95,11 +121,15 @@ ssize_t wire_raw_send(struct wire *w, struct iovec *iov, int n)
 {
 	struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)n};
 
+	if (w->is_pipe)
+		return writev(w->out_fd >= 0 ? w->out_fd : w->fd, iov, n);
 	return sendmsg(w->fd, &m, MSG_NOSIGNAL | (is_patient(w) ? 0 : MSG_DONTWAIT));
 }
 
 ssize_t wire_raw_recv(struct wire *w, void *p, size_t len)
 {
+	if (w->is_pipe)
+		return read(w->fd, p, len);
 	return recv(w->fd, p, len, is_patient(w) ? 0 : MSG_DONTWAIT);
 }
 
@@ -262,7 +292,7 @@ static int send_records(struct wire *w, const struct iovec *iov, int n, struct e
 
 int wire_send(struct wire *w, uint32_t type, const struct iovec *iov, int n, struct err *err)
 {
-	struct wire_head head = {.magic = WIRE_MAGIC, .type = type};
+	struct wire_head head = {.magic = w->magic, .type = type};
 	struct iovec all[16];
 	int i, k = 1;
 
@@ -283,9 +313,9 @@ int wire_recv(struct wire *w, struct wire_head *head, uint64_t max, struct err *
 
 	if (ret)
 		return ret;
-	if (head->magic != WIRE_MAGIC)
-		return err_set(err, -EPROTO, "%s does not speak the thread hop's protocol",
-			       w->peer);
+	if (head->magic != w->magic)
+		return err_set(err, -EPROTO, "%s does not speak %s protocol", w->peer,
+			       w->magic == WIRE_MAGIC ? "the thread hop's" : "this");
 	if (head->len > max)
 		return err_set(err, -EMSGSIZE, "%s sent a frame of %llu bytes, more than %llu",
 			       w->peer, (unsigned long long)head->len, (unsigned long long)max);

@@ -1,0 +1,178 @@
+/* godwit migrate */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/leave.h"
+#include "cli/migrate_report.h"
+#include "migrate/migrate.h"
+
+static int usage(FILE *out, int status)
+{
+	fprintf(out,
+		"usage: godwit migrate PID [USER@]HOST [OPTIONS]\n"
+		"       godwit migrate PID tls://HOST:PORT --key FILE [OPTIONS]\n\n"
+		"Moves the running program PID to HOST, where it goes on: by ssh, which starts\n"
+		"godwit over there, or to a waiting godwit serve.\n\n"
+		"      --mode MODE         total: stop, send all, go on over there (default)\n"
+		"      --dry-run, --explain  ask HOST whether it could take the program; move "
+		"nothing\n"
+		"      --stdio WHERE       of the program, over there: null (default), file:PATH, "
+		"or\n"
+		"                          ssh: carried here, and godwit stays (by ssh alone)\n"
+		"      --key FILE          the key that both hosts share (godwit key)\n"
+		"      --timeout SECONDS   for each step of the other side's (default 10)\n"
+		"      --ssh COMMAND       instead of ssh; also GODWIT_SSH\n"
+		"      --remote-godwit PATH  the godwit of the other host\n"
+		"      --json              report on standard output, as JSON\n"
+		"  -q, --quiet             only errors\n");
+	return status;
+}
+
+struct line {
+	struct migrate_options o;
+	const char *stdio;
+	bool quiet, json;
+};
+
+static bool parse_number(const char *s, long min, long max, long *ret)
+{
+	char *end;
+
+	errno = 0;
+	*ret = strtol(s, &end, 10);
+	return *s && !*end && !errno && *ret >= min && *ret <= max;
+}
+
+enum { OPT_MODE = 256, OPT_DRY, OPT_STDIO, OPT_KEY, OPT_TIMEOUT, OPT_SSH, OPT_REMOTE, OPT_JSON };
+
+/* EXIT_DONE, or the status to leave with. */
+static int take_option(struct line *l, int c, const char *arg)
+{
+	long n;
+
+	switch (c) {
+	case OPT_MODE:
+		if (strcmp(arg, "total"))
+			return cli_usage("migrate", "there is no mode '%s'", arg);
+		l->o.mode = MODE_TOTAL;
+		return EXIT_DONE;
+	case OPT_DRY:
+		l->o.ask_only = true;
+		return EXIT_DONE;
+	case OPT_STDIO:
+		l->stdio = arg;
+		return EXIT_DONE;
+	case OPT_KEY:
+		l->o.peer.key = arg;
+		return EXIT_DONE;
+	case OPT_TIMEOUT:
+		if (!parse_number(arg, 1, 3600, &n))
+			return cli_usage("migrate", "'%s' is no number of seconds (1-3600)", arg);
+		l->o.timeout_ms = (int)n * 1000;
+		return EXIT_DONE;
+	case OPT_SSH:
+		l->o.peer.ssh = arg;
+		return EXIT_DONE;
+	case OPT_REMOTE:
+		l->o.peer.remote = arg;
+		return EXIT_DONE;
+	case OPT_JSON:
+		l->json = true;
+		return EXIT_DONE;
+	case 'q':
+		l->quiet = true;
+		return EXIT_DONE;
+	default:
+		return usage(stderr, EXIT_USAGE);
+	}
+}
+
+/* The words for `godwit receive` over there. */
+static int remote_words(struct line *l, char *out, size_t cap)
+{
+	const char *where = l->stdio ? l->stdio : "null";
+
+	if (!strncmp(l->o.peer.to, "tls://", 6)) {
+		if (l->stdio)
+			return cli_usage("migrate",
+					 "--stdio is for hosts reached by ssh; godwit serve "
+					 "has an option of its own");
+		return EXIT_DONE;
+	}
+	if (strcmp(where, "null") && strcmp(where, "ssh") && strncmp(where, "file:/", 6))
+		return cli_usage("migrate", "--stdio is null, ssh or file:/PATH, not '%s'", where);
+	if (strchr(where, '\'') || strlen(where) > 1000)
+		return cli_usage("migrate", "no such file name, please");
+	l->o.follow = !strcmp(where, "ssh");
+	snprintf(out, cap, "'--stdio=%s' --timeout=%d", where, l->o.timeout_ms / 1000);
+	l->o.peer.args = out;
+	return EXIT_DONE;
+}
+
+static int parse(struct line *l, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"mode", required_argument, NULL, OPT_MODE},
+		{"dry-run", no_argument, NULL, OPT_DRY},
+		{"explain", no_argument, NULL, OPT_DRY},
+		{"stdio", required_argument, NULL, OPT_STDIO},
+		{"key", required_argument, NULL, OPT_KEY},
+		{"timeout", required_argument, NULL, OPT_TIMEOUT},
+		{"ssh", required_argument, NULL, OPT_SSH},
+		{"remote-godwit", required_argument, NULL, OPT_REMOTE},
+		{"json", no_argument, NULL, OPT_JSON},
+		{"quiet", no_argument, NULL, 'q'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	long pid;
+	int c, ret;
+
+	while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1)
+		if (c == 'h')
+			exit(usage(stdout, EXIT_DONE));
+		else if ((ret = take_option(l, c, optarg)))
+			return ret;
+	if (argc - optind < 2)
+		return cli_usage("migrate", optind == argc ? "which PID?" : "to which host?");
+	if (argc - optind > 2)
+		return cli_usage("migrate", "one PID and one host only, not '%s', too",
+				 argv[optind + 2]);
+	if (!parse_number(argv[optind], 1, 1 << 22, &pid))
+		return cli_usage("migrate", "'%s' is not a process id", argv[optind]);
+	l->o.pid = (pid_t)pid;
+	l->o.peer.to = argv[optind + 1];
+	return EXIT_DONE;
+}
+
+int cmd_migrate(int argc, char **argv)
+{
+	struct line l = {.o = {.timeout_ms = 10000}};
+	struct migrate_result result = {0};
+	struct err err = ERR_INIT;
+	char words[1200];
+	int ret;
+
+	l.o.peer.ssh = getenv("GODWIT_SSH");
+	if ((ret = parse(&l, argc, argv)) || (ret = remote_words(&l, words, sizeof(words))))
+		return ret;
+	struct guardian_listener listener = {
+		.notice = l.quiet ? NULL : cli_notice,
+		.progress = !l.quiet && isatty(STDERR_FILENO) ? cli_progress : NULL,
+		.arg = (char[]){"migrate"},
+	};
+	ret = migrate(&l.o, &listener, &result, &err);
+	cli_progress_end();
+	if (ret)
+		return cli_fail("migrate", &err);
+	if (!l.quiet || l.json)
+		migrate_report(&l.o, &result, l.json);
+	return l.o.follow && result.outcome == MIGRATE_MOVED ? leave_as(result.status) : EXIT_DONE;
+}

@@ -1,0 +1,224 @@
+/*
+ * The handover, on the source: docs/PROTOCOL.md tells it with the names used here.
+ *
+ *   hold     the program is in a group stop: if all of ours die it still stands still
+ *   asked    the journal says so, and whom to ask
+ *   COMMIT   from here on only the destination's answer decides
+ *
+ * An answer is DONE, a refusal, or what outcome_ask() hears on new connections.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "migrate/outcome.h"
+#include "migrate/settle.h"
+#include "migrate/source.h"
+#include "state/memory.h"
+
+/* How long the guardian itself asks, before it leaves that to others. */
+#define DOUBT_MS 15000
+
+static int decode_times(const void *p, size_t len, struct proto_times *t, struct err *err)
+{
+	struct codec c = codec_reader(p, len);
+
+	proto_times_codec(&c, t);
+	return codec_ended(&c) ? 0 : err_set(err, -EPROTO, "malformed answer");
+}
+
+int source_hear_ready(struct source *s, struct err *err)
+{
+	struct proto_times t = {0};
+	uint8_t buf[64];
+	size_t len;
+	int ret;
+
+	wire_deadline(s->w, s->o->timeout_ms);
+	ret = proto_expect(s->w, &s->reader, FRAME_READY, buf, sizeof(buf), &len, err);
+	if (ret || (ret = decode_times(buf, len, &t, err)))
+		return ret;
+	s->result->mapping = t.mapping;
+	s->result->building = t.building;
+	fault_point("ready heard");
+	return 0;
+}
+
+static void copy_text(char *out, size_t cap, const char *text)
+{
+	snprintf(out, cap, "%s", text ? text : "");
+}
+
+static int write_journal(struct source *s, struct err *err)
+{
+	const struct peer *p = &s->o->peer;
+	struct journal_record r = {.state = STATE_ASKED, .pid = s->job.remote.pid};
+	int ret = journal_create(&s->id, ROLE_SOURCE, &s->journal, err);
+
+	if (ret)
+		return ret;
+	r.start = journal_start_time(r.pid);
+	journal_boot_id(r.boot);
+	copy_text(r.program, sizeof(r.program), s->job.proc->comm);
+	copy_text(r.to, sizeof(r.to), p->to);
+	copy_text(r.key, sizeof(r.key), p->key);
+	copy_text(r.ssh, sizeof(r.ssh), p->ssh);
+	copy_text(r.remote, sizeof(r.remote), p->remote);
+	return journal_write(&s->journal, &r, err);
+}
+
+/* --- the ends --- */
+
+static int moved(struct source *s)
+{
+	s->result->outcome = MIGRATE_MOVED;
+	fault_point("done heard");
+	remote_kill(&s->job.remote);
+	s->job.released = true;
+	fault_point("killed");
+	journal_remove(&s->journal);
+	return 0;
+}
+
+/* It goes on here, as if nothing had been. */
+static int stays(struct source *s, struct err *err)
+{
+	pid_t pid = s->job.remote.pid;
+
+	remote_release(&s->job.remote);
+	s->job.released = true;
+	if (s->held)
+		kill(pid, SIGCONT);
+	journal_remove(&s->journal);
+	return err->error;
+}
+
+/* As a checkpoint; the program stands still, so there is no hurry. */
+static int save(struct source *s, char *path, size_t cap, struct err *err)
+{
+	struct job *j = &s->job;
+	char id[33], name[48];
+	int ret;
+
+	migration_id_text(&s->id, id);
+	snprintf(name, sizeof(name), "%s.image", id);
+	if ((ret = journal_path(name, path, cap, err)))
+		return ret;
+	s->job_options.image = path;
+	image_writer_close(j->writer);
+	j->writer = NULL;
+	if ((ret = image_writer_open(path, &j->writer, err)) ||
+	    (ret = image_writer_set_data_size(j->writer, memory_stored_bytes(j->proc), err)) ||
+	    (ret = job_write_notes(j, err)) || (ret = job_copy_memory(j, err)) ||
+	    (ret = job_copy_files(j, err)) || (ret = job_write_segments(j, err)))
+		return ret;
+	return image_writer_commit(j->writer, err);
+}
+
+static int doubt(struct source *s, struct err *err)
+{
+	struct journal_record r;
+	struct err why = ERR_INIT;
+	char image[1024] = "";
+
+	s->result->outcome = MIGRATE_DOUBT;
+	/* Who interrupts now has nothing to call off. */
+	s->job.front = -1;
+	if (save(s, image, sizeof(image), &why))
+		image[0] = '\0';
+	if (!journal_read(&s->journal, &r, &why)) {
+		copy_text(r.image, sizeof(r.image), image);
+		if (journal_write(&s->journal, &r, &why))
+			image[0] = '\0';
+	}
+	remote_release(&s->job.remote);
+	s->job.released = true;
+	journal_close(&s->journal);
+	settle_in_background(&s->id);
+	*err = ERR_INIT;
+	err_set(err, -EINPROGRESS,
+		"the connection to %s ended at the moment of the handover, and it does not answer: "
+		"nobody knows whether the program went on there; process %d stands still%s%s",
+		s->o->peer.to, s->job.o->pid, *image ? ", and is saved in " : "", image);
+	err->exit = EXIT_AFTER_COMMIT;
+	return err_hint(err, "godwit goes on asking, a day long; 'godwit settle' asks at once");
+}
+
+static void pause_a_little(void)
+{
+	struct timespec t = {.tv_nsec = 500 * 1000 * 1000};
+
+	nanosleep(&t, NULL);
+}
+
+/* The answer did not come: asks on new connections, for a while. */
+static int ask_again(struct source *s, struct err *err)
+{
+	int64_t end = wire_now() + DOUBT_MS * INT64_C(1000000);
+	struct peer peer = s->o->peer;
+
+	peer.batch = true;
+	peer.args = NULL;
+	wire_done(s->w);
+	guardian_notice(s->job.front, "the destination vanished during the handover; asking it "
+				      "what became of the program");
+	do {
+		struct err why = ERR_INIT;
+		struct peer_link l;
+		int outcome = peer_dial(&peer, 5000, &l, &why);
+
+		if (!outcome) {
+			wire_deadline(&l.w, 5000);
+			outcome = outcome_ask(&l.w, &s->id, &why);
+			peer_close(&l);
+		}
+		if (outcome == OUTCOME_TAKEN)
+			return moved(s);
+		if (outcome == OUTCOME_NEVER)
+			return stays(s, err);
+		if (outcome == OUTCOME_UNKNOWN)
+			break;
+		pause_a_little();
+	} while (wire_now() < end);
+	return doubt(s, err);
+}
+
+int source_hand_over(struct source *s, struct err *err)
+{
+	struct proto_times t = {0};
+	uint8_t buf[64];
+	size_t len;
+	int ret;
+
+	if (job_is_cancelled(&s->job))
+		return err_set(err, -ECANCELED, "interrupted");
+	fault_point("before hold");
+	if ((ret = remote_hold(&s->job.remote, err)))
+		return ret;
+	s->held = true;
+	fault_point("held");
+	if ((ret = write_journal(s, err))) {
+		(void)stays(s, err);
+		return ret;
+	}
+	fault_point("asked");
+	s->w->cancel_fd = -1;
+	wire_deadline(s->w, s->o->timeout_ms);
+	ret = proto_send(s->w, FRAME_COMMIT, NULL, 0, err);
+	fault_point("commit sent");
+	/* Even one that could not be sent may have come: the answer decides. */
+	if (!ret)
+		ret = proto_expect(s->w, &s->reader, FRAME_DONE, buf, sizeof(buf), &len, err);
+	if (!ret && !decode_times(buf, len, &t, err)) {
+		s->result->building += t.releasing;
+		return moved(s);
+	}
+	if (s->reader.is_refused)
+		return stays(s, err);
+	return ask_again(s, err);
+}

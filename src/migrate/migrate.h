@@ -1,0 +1,66 @@
+/*
+ * Migration: a running program goes on on another host.
+ *
+ * The source's half, in a guardian.  Exactly one copy runs: docs/PROTOCOL.md says how,
+ * and what happens when somebody vanishes at any step.
+ */
+#ifndef GODWIT_MIGRATE_MIGRATE_H
+#define GODWIT_MIGRATE_MIGRATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/guardian.h"
+#include "migrate/peer.h"
+
+enum migrate_mode { MODE_TOTAL, MODE_PRECOPY, MODE_POSTCOPY };
+
+struct migrate_options {
+	pid_t pid;
+	struct peer peer;
+	enum migrate_mode mode;
+	bool ask_only;    /* can it be done?  Nothing is moved */
+	bool follow;      /* stay, and carry the program's standard input and output */
+	bool copy_files;  /* take open files along */
+	int timeout_ms;   /* for each step of the other side's */
+	int max_pause_ms; /* wanted, of pre-copy */
+};
+
+#define MIGRATE_ROUNDS_MAX 32
+
+struct migrate_round {
+	uint64_t pages; /* sent, with those that are zeros */
+	uint64_t ns;
+};
+
+enum migrate_outcome {
+	MIGRATE_MOVED = 1,
+	MIGRATE_ASKED, /* it could be done */
+	MIGRATE_DOUBT, /* nobody knows: the source's copy stands still */
+};
+
+struct migrate_result {
+	enum migrate_outcome outcome;
+	uint32_t nthreads;
+	/* Phases, ns; of the destination's as it measured them. */
+	uint64_t suspension, checkpoint, transfer, mapping, building, handover, total, downtime;
+	uint64_t memory_bytes; /* of the program, that have to be there */
+	uint64_t sent_bytes, pages, zero_pages, known_bytes;
+	uint32_t nrounds;
+	struct migrate_round rounds[MIGRATE_ROUNDS_MAX];
+	char host[64], tool[32], kernel[64]; /* of the destination */
+	uint64_t free_memory;
+	int status; /* with follow: how the program ended, as waitpid(2) says it */
+};
+
+/*
+ * Moves a program.  0 and *ret; or a negative errno, and the program goes on here;
+ * or -EINPROGRESS with exit 6: in doubt, settled later.  SIGINT, SIGTERM and SIGHUP call
+ * it off before the commit point.
+ */
+int migrate(const struct migrate_options *o, const struct guardian_listener *listener,
+	    struct migrate_result *ret, struct err *err) __must_check;
+
+#endif

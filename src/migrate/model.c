@@ -1,0 +1,139 @@
+/* What the source sends while its program stands still: see source.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/fault.h"
+#include "migrate/files.h"
+#include "migrate/source.h"
+#include "state/memory.h"
+
+static int make_model(struct source *s, struct err *err)
+{
+	struct job *j = &s->job;
+	int ret;
+
+	if ((ret = image_writer_open_memory(&j->writer, err)) ||
+	    (ret = image_writer_set_data_size(j->writer, 0, err)) ||
+	    (ret = job_write_notes(j, err)))
+		return ret;
+	return image_writer_commit(j->writer, err);
+}
+
+static int send_pieces(struct source *s, int fd, struct err *err)
+{
+	__cleanup_free uint8_t *buf = io_alloc(1, PROTO_PIECE, err);
+	uint64_t at = 0, all = image_writer_size(s->job.writer);
+
+	if (!buf)
+		return err->error;
+	while (at < all) {
+		size_t n = all - at < PROTO_PIECE ? (size_t)(all - at) : PROTO_PIECE;
+		int ret = io_pread_all(fd, buf, n, at);
+
+		if (ret)
+			return err_sys(err, ret, "cannot read the model");
+		wire_deadline(s->w, s->o->timeout_ms);
+		if ((ret = proto_send(s->w, FRAME_MODEL, buf, n, err)))
+			return ret;
+		at += n;
+	}
+	return 0;
+}
+
+static int send_files(struct source *s, struct err *err)
+{
+	struct process *p = s->job.proc;
+	__cleanup_free uint64_t *hash = io_alloc(p->nmapped_files + 1, sizeof(*hash), err);
+	__cleanup_buf struct buf b = {0};
+	struct codec c = codec_writer(&b);
+	size_t n = p->nmapped_files;
+
+	if (!hash)
+		return err->error;
+	files_hash(p, hash);
+	codec_array(&c, &hash, &n, sizeof(*hash), 8, PROTO_FILES_MAX / 8);
+	for (size_t i = 0; i < n; i++)
+		codec_u64(&c, &hash[i]);
+	return proto_send_buf(s->w, FRAME_FILES, &b, err);
+}
+
+int source_send_model(struct source *s, struct err *err)
+{
+	int ret;
+
+	if ((ret = job_plan_copy(&s->job, err)) || (ret = make_model(s, err)) ||
+	    (ret = send_pieces(s, image_writer_fd(s->job.writer), err)))
+		return ret;
+	fault_point("model sent");
+	return send_files(s, err);
+}
+
+int source_hear_verdict(struct source *s, struct err *err)
+{
+	struct process *p = s->job.proc;
+	size_t max = p->nmapped_files + 64, len, n = 0;
+	__cleanup_free uint8_t *buf = io_alloc(1, max, err);
+	struct codec c;
+	int ret;
+
+	if (!buf)
+		return err->error;
+	wire_deadline(s->w, s->o->timeout_ms);
+	ret = proto_expect(s->w, &s->reader, FRAME_VERDICT, buf, max, &len, err);
+	if (ret)
+		return ret;
+	c = codec_reader(buf, len);
+	free(s->known);
+	s->known = NULL;
+	codec_array(&c, &s->known, &n, sizeof(*s->known), 1, max);
+	for (size_t i = 0; i < n; i++)
+		codec_bool(&c, &s->known[i]);
+	if (!codec_ended(&c) || n != p->nmapped_files)
+		return err_set(err, -EPROTO, "%s sent a malformed verdict", s->w->peer);
+	fault_point("verdict heard");
+	return 0;
+}
+
+/* --- pages --- */
+
+static int send_run(struct source *s, size_t i, struct err *err)
+{
+	const struct run *r = &s->job.proc->runs[i];
+	uint64_t done = 0;
+
+	while (done < r->len) {
+		size_t room = sender_room(&s->sender);
+		size_t n = r->len - done < room ? (size_t)(r->len - done) : room;
+		int ret = job_gather(&s->job, s->job.run_at[i] + done, n,
+				     s->sender.data + s->sender.len, err);
+
+		if (ret || (ret = sender_add(&s->sender, r->start + done, n, err)))
+			return ret;
+		done += n;
+	}
+	return 0;
+}
+
+int source_send_pages(struct source *s, struct err *err)
+{
+	struct process *p = s->job.proc;
+	const struct restore view = {.file_matches = s->known};
+	int ret = 0;
+
+	for (size_t i = 0; i < p->nruns && !ret; i++) {
+		if (!memory_run_wanted(&view, p, &p->runs[i])) {
+			s->result->known_bytes += p->runs[i].len;
+			continue;
+		}
+		ret = send_run(s, i, err);
+		guardian_progress(s->job.front, s->job.run_at[i + 1], s->job.run_at[p->nruns]);
+		if (!ret && job_is_cancelled(&s->job))
+			ret = err_set(err, -ECANCELED, "interrupted");
+	}
+	if (ret || (ret = sender_flush(&s->sender, err)))
+		return ret;
+	fault_point("pages sent");
+	wire_deadline(s->w, s->o->timeout_ms);
+	return proto_send(s->w, FRAME_END, NULL, 0, err);
+}

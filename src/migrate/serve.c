@@ -1,0 +1,194 @@
+/*
+ * godwit serve: accepts, forks, and knows nothing else.  Whatever a connection does,
+ * only its own process sees it; nothing but TLS records is read before the other
+ * side has shown that it holds the key.
+ */
+#include "migrate/serve.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CONNECTIONS_MAX 64
+#define LISTENERS 4
+
+struct server {
+	const struct serve_options *o;
+	uint8_t key[WIRE_KEY_BYTES];
+	int fds[LISTENERS];
+	size_t nfds;
+	unsigned children; /* that have not been reaped: connections, and programs */
+};
+
+static void tell(const struct server *s, const char *text)
+{
+	if (s->o->target.log)
+		s->o->target.log(s->o->target.arg, text);
+}
+
+static int bind_one(struct wire_addr *a, struct err *err)
+{
+	int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
+	char name[WIRE_NAME];
+	int ret;
+
+	if (fd < 0)
+		return err_sys(err, -errno, "socket");
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (a->ss.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	if (!bind(fd, (struct sockaddr *)&a->ss, a->len) && !listen(fd, 16) &&
+	    !getsockname(fd, (struct sockaddr *)&a->ss, &a->len))
+		return fd;
+	ret = -errno;
+	close(fd);
+	wire_format(a, name);
+	return err_sys(err, ret, "cannot listen on %s", name);
+}
+
+/* "addr:port" in two; "" and "*" are every address. */
+static int split(const char *listen, char host[256], int *ret_port, struct err *err)
+{
+	const char *colon = strrchr(listen, ':');
+	char *end = NULL;
+	long port = colon ? strtol(colon + 1, &end, 10) : -1;
+
+	if (!colon || !colon[1] || *end || port < 0 || port > 65535 || colon - listen > 255) {
+		err_set(err, -EINVAL, "'%s' is no address to listen on", listen);
+		err->exit = EXIT_USAGE;
+		return err_hint(err, "ADDRESS:PORT, or :PORT for every address");
+	}
+	snprintf(host, 256, "%.*s", (int)(colon - listen), listen);
+	*ret_port = (int)port;
+	return 0;
+}
+
+static int start_listening(struct server *s, struct err *err)
+{
+	struct wire_addr a[LISTENERS];
+	char host[256], name[WIRE_NAME], text[WIRE_NAME + 32];
+	int port = 0, n, ret = split(s->o->listen, host, &port, err);
+
+	if (ret)
+		return ret;
+	if (!*host || !strcmp(host, "*"))
+		strcpy(host, "0.0.0.0");
+	n = wire_resolve(host, port ? port : 1, a, LISTENERS, err);
+	for (int i = 0; i < n; i++) {
+		wire_set_port(&a[i], port);
+		ret = bind_one(&a[i], err);
+		if (ret < 0)
+			return ret;
+		port = wire_port(&a[i]);
+		s->fds[s->nfds++] = ret;
+		wire_format(&a[i], name);
+		snprintf(text, sizeof(text), "listening on %s", name);
+		tell(s, text);
+	}
+	return n < 0 ? n : 0;
+}
+
+/* The process of one connection.  Never returns. */
+static void serve_one(struct server *s, int fd)
+{
+	struct err err = ERR_INIT;
+	struct wire w;
+	char text[1200];
+	int ret;
+
+	for (size_t i = 0; i < s->nfds; i++)
+		close(s->fds[i]);
+	wire_init(&w, fd);
+	w.magic = PROTO_MAGIC;
+	wire_deadline(&w, s->o->target.timeout_ms);
+	ret = wire_tls_start(&w, true, s->key, &err);
+	explicit_bzero(s->key, sizeof(s->key));
+	if (!ret)
+		ret = target_serve(&w, &s->o->target, &err);
+	if (ret) {
+		snprintf(text, sizeof(text), "%s: %s", w.peer, err.what);
+		tell(s, text);
+	}
+	_exit(ret ? err.exit : 0);
+}
+
+static void take_connection(struct server *s, int listener)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	sigset_t none;
+	pid_t pid;
+
+	if (fd < 0)
+		return;
+	pid = s->children < CONNECTIONS_MAX ? fork() : -1;
+	if (pid == 0) {
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		serve_one(s, fd);
+	}
+	if (pid > 0)
+		s->children++;
+	else
+		tell(s, "too many connections, or no process left: one was dropped");
+	close(fd);
+}
+
+static void reap(struct server *s)
+{
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		s->children--;
+}
+
+static int loop(struct server *s, int signals)
+{
+	for (;;) {
+		struct pollfd p[LISTENERS + 1] = {{.fd = signals, .events = POLLIN}};
+		struct signalfd_siginfo info;
+
+		for (size_t i = 0; i < s->nfds; i++)
+			p[i + 1] = (struct pollfd){.fd = s->fds[i], .events = POLLIN};
+		if (poll(p, s->nfds + 1, -1) < 0)
+			continue;
+		for (size_t i = 0; i < s->nfds; i++)
+			if (p[i + 1].revents)
+				take_connection(s, s->fds[i]);
+		if (p[0].revents && read(signals, &info, sizeof(info)) == sizeof(info)) {
+			reap(s);
+			if (info.ssi_signo != SIGCHLD)
+				return 0;
+		}
+	}
+}
+
+int serve(const struct serve_options *o, struct err *err)
+{
+	struct server s = {.o = o};
+	int ret = wire_load_key(o->key, s.key, err), signals;
+	sigset_t set;
+
+	if (ret)
+		return ret;
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals < 0)
+		return err_sys(err, -errno, "cannot watch for signals");
+	ret = start_listening(&s, err);
+	if (!ret)
+		ret = loop(&s, signals);
+	for (size_t i = 0; i < s.nfds; i++)
+		close(s.fds[i]);
+	close(signals);
+	explicit_bzero(s.key, sizeof(s.key));
+	return ret;
+}

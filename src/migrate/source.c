@@ -1,0 +1,283 @@
+/*
+ * A migration, step by step, on the source: the lists below are its documentation.
+ *
+ * Until COMMIT is sent any failure, and the death of the command, lead to the same
+ * end: the program goes on here, and the destination drops what it has built.
+ */
+#include "migrate/source.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "migrate/relay.h"
+#include "migrate/settle.h"
+#include "state/memory.h"
+
+static int look(struct source *s, struct err *err)
+{
+	return job_look(&s->job, err);
+}
+
+static int stop(struct source *s, struct err *err)
+{
+	return job_stop(&s->job, err);
+}
+
+static int prepare(struct source *s, struct err *err)
+{
+	return job_prepare(&s->job, err);
+}
+
+static int collect(struct source *s, struct err *err)
+{
+	return job_collect(&s->job, err);
+}
+
+static int give_back(struct source *s, struct err *err)
+{
+	return job_give_back(&s->job, err);
+}
+
+struct step {
+	const char *name;
+	int (*run)(struct source *s, struct err *err);
+	size_t phase; /* offset in struct migrate_result of the sum it counts for */
+};
+
+#define PHASE(x) offsetof(struct migrate_result, x)
+
+static const struct step total_copy[] = {
+	{"look", look, PHASE(total)},
+	{"stop", stop, PHASE(suspension)},
+	{"prepare", prepare, PHASE(checkpoint)},
+	{"collect", collect, PHASE(checkpoint)},
+	{"give back", give_back, PHASE(checkpoint)},
+	{"model", source_send_model, PHASE(checkpoint)},
+	{"verdict", source_hear_verdict, PHASE(transfer)},
+	{"pages", source_send_pages, PHASE(transfer)},
+	{"ready", source_hear_ready, PHASE(handover)},
+	{"hand over", source_hand_over, PHASE(handover)},
+	{NULL, NULL, 0},
+};
+
+/* The program is looked at, and goes on. */
+static const struct step question[] = {
+	{"look", look, PHASE(total)},
+	{"stop", stop, PHASE(suspension)},
+	{"prepare", prepare, PHASE(checkpoint)},
+	{"collect", collect, PHASE(checkpoint)},
+	{"give back", give_back, PHASE(checkpoint)},
+	{"model", source_send_model, PHASE(checkpoint)},
+	{"verdict", source_hear_verdict, PHASE(transfer)},
+	{NULL, NULL, 0},
+};
+
+/* A peer that refuses says so and hangs up: then writing fails first. */
+static void hear_why(struct source *s, struct err *err)
+{
+	struct err why = ERR_INIT;
+	char buf[1];
+	size_t len;
+
+	if (s->reader.is_refused || s->w->fd < 0 ||
+	    (err->error != -EPIPE && err->error != -ECONNRESET))
+		return;
+	wire_deadline(s->w, 1000);
+	if (proto_recv(s->w, &s->reader, buf, 0, &len, &why) < 0 && s->reader.is_refused)
+		*err = why;
+}
+
+static int run_steps(struct source *s, const struct step *steps, struct err *err)
+{
+	int ret = 0;
+
+	for (size_t i = 0; steps[i].name && !ret; i++) {
+		uint64_t *sum = (uint64_t *)(void *)((char *)s->result + steps[i].phase);
+		int64_t begun = wire_now();
+
+		ret = steps[i].run(s, err);
+		*sum += (uint64_t)(wire_now() - begun);
+	}
+	return ret;
+}
+
+static void notice(void *arg, const char *text)
+{
+	char line[1100];
+
+	snprintf(line, sizeof(line), "over there: %s", text);
+	guardian_notice(((struct source *)arg)->job.front, line);
+}
+
+/* What the command hands its guardian. */
+struct order {
+	const struct migrate_options *o;
+	struct peer_link *link;
+	struct migration_id id;
+	pid_t program;
+	struct proto_welcome welcome;
+};
+
+static void report(struct source *s, int64_t begun, int64_t ended)
+{
+	struct migrate_result *r = s->result;
+
+	r->nthreads = (uint32_t)s->job.proc->nthreads;
+	r->memory_bytes = memory_stored_bytes(s->job.proc);
+	r->sent_bytes = s->sender.sent_bytes;
+	r->pages = s->sender.npages;
+	r->zero_pages = s->sender.nzero;
+	r->total = (uint64_t)(ended - begun);
+	r->downtime = (uint64_t)ended - s->job.stopped_ns;
+}
+
+/* Runs in the guardian. */
+static int work(void *arg, int front, void *result, struct err *err)
+{
+	struct order *order = arg;
+	struct source s = {
+		.o = order->o,
+		.link = order->link,
+		.w = &order->link->w,
+		.id = order->id,
+		.result = result,
+		.journal = {.fd = -1},
+		.job_options = {.pid = order->program},
+	};
+	int64_t begun = wire_now();
+	int ret = job_init(&s.job, &s.job_options, front, err);
+
+	if (ret)
+		return ret;
+	s.reader = (struct proto_reader){.notice = notice, .arg = &s};
+	s.w->cancel_fd = front;
+	ret = sender_init(&s.sender, s.w, s.o->timeout_ms, err);
+	if (!ret)
+		ret = run_steps(&s, s.o->ask_only ? question : total_copy, err);
+	if (ret) {
+		hear_why(&s, err);
+		job_explain_end(&s.job, err);
+	} else if (s.o->ask_only) {
+		s.result->outcome = MIGRATE_ASKED;
+	}
+	report(&s, begun, wire_now());
+	/* The guardian's own error may come in after the verdict of the peer. */
+	if (ret && !s.reader.is_refused && s.w->fd >= 0) {
+		wire_deadline(s.w, 1000);
+		proto_refuse(s.w, err);
+	}
+	job_done(&s.job);
+	sender_done(&s.sender);
+	journal_close(&s.journal);
+	free(s.known);
+	return ret;
+}
+
+/* --- in the command --- */
+
+static int greet(struct order *order, struct err *err)
+{
+	const struct migrate_options *o = order->o;
+	struct wire *w = &order->link->w;
+	__cleanup_buf struct buf b = {0};
+	struct codec c = codec_writer(&b);
+	struct proto_hello hello = {
+		.version = PROTO_VERSION,
+		.purpose = o->ask_only ? PURPOSE_ASK : PURPOSE_MIGRATE,
+		.id = order->id,
+	};
+	struct proto_reader reader = {0};
+	char buf[PROTO_SMALL_MAX], host[128] = "?";
+	size_t len;
+	int ret;
+
+	gethostname(host, sizeof(host) - 1);
+	hello.tool = (char *)(uintptr_t) "godwit " GODWIT_VERSION;
+	hello.host = host;
+	proto_hello_codec(&c, &hello);
+	if ((ret = proto_send_buf(w, FRAME_HELLO, &b, err)) ||
+	    (ret = proto_expect(w, &reader, FRAME_WELCOME, buf, sizeof(buf), &len, err))) {
+		if (!reader.is_refused)
+			peer_explain(&o->peer, order->link, err);
+		return ret;
+	}
+	c = codec_reader(buf, len);
+	proto_welcome_codec(&c, &order->welcome);
+	if (!codec_ended(&c) || !order->welcome.host || !order->welcome.tool ||
+	    !order->welcome.kernel || order->welcome.required & ~PROTO_REQUIRED_KNOWN)
+		return err_set(err, -EPROTO, "%s sent a malformed greeting", w->peer);
+	return 0;
+}
+
+/* The guardian was killed: before it asked, the program went on by itself; after
+ * that its record is there. */
+static int after_guardian(struct order *order, int timeout_ms, struct migrate_result *result,
+			  struct err *err)
+{
+	struct journal_record r;
+	enum settle_result how;
+	struct err why = ERR_INIT;
+	int ret = settle_one(&order->id, ORDER_ASK, timeout_ms, &how, &r, &why);
+
+	if (ret == -ENOENT)
+		return err->error;
+	if (!ret && how == SETTLED_TAKEN) {
+		result->outcome = MIGRATE_MOVED;
+		*err = ERR_INIT;
+		return 0;
+	}
+	if (!ret && how == SETTLED_RESUMED)
+		return err->error;
+	settle_in_background(&order->id);
+	*err = ERR_INIT;
+	err_set(err, -EINPROGRESS,
+		"the guardian process was killed at the moment of the handover, and %s does not "
+		"answer: process %d stands still",
+		order->o->peer.to, order->program);
+	err->exit = EXIT_AFTER_COMMIT;
+	return err_hint(err, "godwit goes on asking, a day long; 'godwit settle' asks at once");
+}
+
+static int run_guardian(struct order *order, const struct guardian_listener *listener,
+			struct migrate_result *ret_result, struct err *err)
+{
+	int ret = guardian_run(work, order, ret_result, sizeof(*ret_result), listener, err);
+
+	if (ret == -EPIPE && !strncmp(err->what, "the guardian", 12)) {
+		*ret_result = (struct migrate_result){0};
+		err->hint[0] = '\0';
+		wire_done(&order->link->w); /* else the other side would wait for us */
+		ret = after_guardian(order, order->o->timeout_ms, ret_result, err);
+	}
+	snprintf(ret_result->host, sizeof(ret_result->host), "%s", order->welcome.host);
+	snprintf(ret_result->tool, sizeof(ret_result->tool), "%s", order->welcome.tool);
+	snprintf(ret_result->kernel, sizeof(ret_result->kernel), "%s", order->welcome.kernel);
+	ret_result->free_memory = order->welcome.free_memory;
+	return ret;
+}
+
+int migrate(const struct migrate_options *o, const struct guardian_listener *listener,
+	    struct migrate_result *ret_result, struct err *err)
+{
+	struct peer_link link;
+	struct order order = {.o = o, .link = &link};
+	int ret;
+
+	if ((ret = peer_check(&o->peer, err)) || (ret = migration_id_new(&order.id, err)) ||
+	    (ret = checkpoint_find_program(o->pid, &order.program, err)))
+		return ret;
+	if ((ret = peer_dial(&o->peer, o->timeout_ms, &link, err)))
+		return ret;
+	ret = greet(&order, err);
+	if (!ret)
+		ret = run_guardian(&order, listener, ret_result, err);
+	if (!ret && ret_result->outcome == MIGRATE_MOVED && o->follow)
+		ret = relay_follow(&link.w, &ret_result->status, err);
+	peer_close(&link);
+	proto_welcome_done(&order.welcome);
+	return ret;
+}

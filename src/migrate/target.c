@@ -1,0 +1,453 @@
+/*
+ * The destination, up to the fork of the program's process; from there on the
+ * guardian has the wire (feed.c).  A stream is the work of anybody who holds the key:
+ * every length has its limit, and the notes go through the image's own reader.
+ */
+#include "migrate/target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "migrate/feed.h"
+#include "migrate/files.h"
+#include "migrate/outcome.h"
+#include "migrate/relay.h"
+#include "restart/restart.h"
+
+struct target {
+	struct wire *w;
+	const struct target_options *o;
+	struct proto_reader reader;
+	struct proto_hello hello;
+	struct journal journal;
+	int model_fd;
+	struct process proc;
+	bool *known;
+	int io[3];    /* the program's 0, 1, 2 */
+	int relay[3]; /* our ends of them, or -1 */
+	uid_t uid;    /* whose program it is */
+	gid_t gid;
+};
+
+static void say(const struct target *t, const char *fmt, ...) __printf_like(2, 3);
+static void say(const struct target *t, const char *fmt, ...)
+{
+	char text[1400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (t->o->log)
+		t->o->log(t->o->arg, text);
+}
+
+static void notice(void *arg, const char *text)
+{
+	const struct target *t = arg;
+	struct err ignored = ERR_INIT;
+	size_t n = strnlen(text, 2000);
+
+	if (proto_send(t->w, FRAME_NOTICE, text, n, &ignored))
+		return; /* the next step finds out */
+}
+
+/* --- the greeting --- */
+
+static uint64_t free_memory(void)
+{
+	__cleanup_buf struct buf b = {0};
+	unsigned long long kib = 0;
+	const char *p;
+
+	if (!io_read_file(AT_FDCWD, "/proc/meminfo", &b) && (p = strstr(b.p, "MemAvailable:")))
+		sscanf(p, "MemAvailable: %llu", &kib);
+	return kib << 10;
+}
+
+static int check_version(const struct target *t, struct err *err)
+{
+	const struct proto_hello *h = &t->hello;
+
+	if (h->version != PROTO_VERSION || h->required & ~PROTO_REQUIRED_KNOWN) {
+		err_set(err, -EPROTONOSUPPORT,
+			"this host has godwit " GODWIT_VERSION
+			", which speaks version %u of the protocol; the other one has %s, which "
+			"speaks version %u",
+			PROTO_VERSION, h->tool ? h->tool : "another", h->version);
+		err->exit = EXIT_UNSUPPORTED;
+		return err_hint(err, "install the same version of godwit on both hosts");
+	}
+	return 0;
+}
+
+static int read_hello(struct target *t, struct err *err)
+{
+	char buf[PROTO_SMALL_MAX];
+	size_t len;
+	int ret = proto_expect(t->w, &t->reader, FRAME_HELLO, buf, sizeof(buf), &len, err);
+	struct codec c = codec_reader(buf, len);
+
+	if (ret)
+		return ret;
+	proto_hello_codec(&c, &t->hello);
+	/* The version comes first: what follows it may be another version's. */
+	if (!c.bad || t->hello.version != PROTO_VERSION)
+		ret = check_version(t, err);
+	if (!ret && (!codec_ended(&c) || !t->hello.tool || !t->hello.host))
+		ret = err_set(err, -EPROTO, "%s sent a malformed greeting", t->w->peer);
+	return ret;
+}
+
+static int send_welcome(struct target *t, struct err *err)
+{
+	__cleanup_buf struct buf b = {0};
+	struct codec c = codec_writer(&b);
+	struct proto_welcome me = {.version = PROTO_VERSION, .free_memory = free_memory()};
+	char host[128] = "?";
+	struct utsname u;
+
+	gethostname(host, sizeof(host) - 1);
+	uname(&u);
+	me.tool = (char *)(uintptr_t) "godwit " GODWIT_VERSION;
+	me.host = host;
+	me.kernel = u.release;
+	proto_welcome_codec(&c, &me);
+	return proto_send_buf(t->w, FRAME_WELCOME, &b, err);
+}
+
+/* --- the model --- */
+
+static int read_model(struct target *t, uint64_t **ret_hash, size_t *ret_n, struct err *err)
+{
+	__cleanup_free uint8_t *buf = io_alloc(1, PROTO_FILES_MAX, err);
+	uint64_t at = 0;
+
+	t->model_fd = memfd_create("godwit-model", MFD_CLOEXEC);
+	if (!buf || t->model_fd < 0)
+		return err->error ? err->error
+				  : err_sys(err, -errno, "cannot make a file in memory");
+	for (;;) {
+		size_t len;
+		int ret;
+
+		wire_deadline(t->w, t->o->timeout_ms);
+		ret = proto_recv(t->w, &t->reader, buf, PROTO_FILES_MAX, &len, err);
+		if (ret < 0)
+			return ret;
+		if (ret == FRAME_FILES) {
+			struct codec c = codec_reader(buf, len);
+
+			codec_array(&c, ret_hash, ret_n, sizeof(uint64_t), 8, PROTO_FILES_MAX / 8);
+			for (size_t i = 0; i < *ret_n; i++)
+				codec_u64(&c, &(*ret_hash)[i]);
+			return codec_ended(&c) ? 0
+					       : err_set(err, -EPROTO, "malformed list of files");
+		}
+		if (ret != FRAME_MODEL || len > PROTO_PIECE || at + len > PROTO_MODEL_MAX)
+			return err_set(err, -EPROTO, "%s sent a frame that does not belong here",
+				       t->w->peer);
+		if ((ret = io_pwrite_all(t->model_fd, buf, len, at)))
+			return err_sys(err, ret, "cannot keep the model");
+		at += len;
+	}
+}
+
+static int load_model(struct target *t, struct err *err)
+{
+	struct image *img = NULL;
+	int ret = image_open_fd(t->model_fd, "the program's state", &img, err);
+
+	if (!ret)
+		ret = process_load(img, &t->proc, err);
+	image_close(img);
+	return ret;
+}
+
+static int check_owner(struct target *t, struct err *err)
+{
+	t->uid = t->proc.uid;
+	t->gid = t->proc.gid;
+	if (t->uid == geteuid())
+		return 0;
+	for (size_t i = 0; geteuid() == 0 && i < t->o->nallow; i++)
+		if (t->o->allow[i] == t->uid)
+			return 0;
+	err_perm(err, "it is a program of user %u, and this destination runs as user %u", t->uid,
+		 geteuid());
+	return err_hint(err,
+			"run godwit serve or receive as that user, or as root with --allow-uid %u",
+			t->uid);
+}
+
+static struct restart_options restart_options(const struct target *t,
+					      const struct restart_feed *feed)
+{
+	return (struct restart_options){
+		.image = "the migrated program",
+		.feed = feed,
+		.ids = t->o->ids,
+		.files = t->o->files,
+	};
+}
+
+/* All that can be known before the first page comes. */
+static int check_model(struct target *t, struct err *err)
+{
+	__cleanup_free uint64_t *hash = NULL;
+	size_t n = 0;
+	int ret = read_model(t, &hash, &n, err);
+
+	if (ret || (ret = load_model(t, err)))
+		return ret;
+	if (n != t->proc.nmapped_files)
+		return err_set(err, -EPROTO, "malformed list of files");
+	t->known = io_alloc(n + 1, sizeof(*t->known), err);
+	if (!t->known)
+		return err->error;
+	files_compare(&t->proc, hash, t->known);
+	if ((ret = check_owner(t, err)))
+		return ret;
+	struct restart_feed feed = {.model_fd = t->model_fd, .known_files = t->known};
+	struct restart_options o = restart_options(t, &feed);
+
+	/* As another user it is checked when that user's process looks. */
+	return t->uid == geteuid() ? restart_check(&o, notice, t, err) : 0;
+}
+
+static int send_verdict(struct target *t, struct err *err)
+{
+	__cleanup_buf struct buf b = {0};
+	struct codec c = codec_writer(&b);
+	size_t n = t->proc.nmapped_files;
+	bool *known = t->known;
+
+	codec_array(&c, &known, &n, sizeof(*known), 1, PROTO_FILES_MAX / 8);
+	for (size_t i = 0; i < n; i++)
+		codec_bool(&c, &t->known[i]);
+	return proto_send_buf(t->w, FRAME_VERDICT, &b, err);
+}
+
+/* --- the program's process --- */
+
+static int open_stdio(struct target *t, struct err *err)
+{
+	const char *file = t->o->stdio == STDIO_FILE ? t->o->stdio_file : "/dev/null";
+
+	if (t->o->stdio == STDIO_WIRE)
+		return relay_open(t->io, t->relay, err);
+	t->io[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	t->io[1] = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+	t->io[2] = t->io[1] < 0 ? -1 : fcntl(t->io[1], F_DUPFD_CLOEXEC, 3);
+	if (t->io[0] < 0 || t->io[1] < 0 || t->io[2] < 0)
+		return err_sys(err, -errno, "cannot open '%s' for the program", file);
+	return 0;
+}
+
+static void take_stdio(const struct target *t)
+{
+	for (int i = 0; i < 3; i++)
+		if (dup2(t->io[i], i) < 0)
+			_exit(EXIT_FAILED);
+}
+
+static int become_owner(const struct target *t, struct err *err)
+{
+	if (t->uid == geteuid())
+		return 0;
+	if (setgroups(0, NULL) || setgid(t->gid) || setuid(t->uid))
+		return err_sys(err, -errno, "cannot become user %u", t->uid);
+	return 0;
+}
+
+/* Never returns. */
+static void be_program(struct target *t, int done_fd)
+{
+	struct feed f = {.w = t->w,
+			 .journal = &t->journal,
+			 .done_fd = done_fd,
+			 .timeout_ms = t->o->timeout_ms};
+	struct restart_feed feed = {.model_fd = t->model_fd, .known_files = t->known};
+	struct restart_options o = restart_options(t, &feed);
+	struct err err = ERR_INIT;
+	int status = 0, ret;
+
+	fault_init();
+	setsid();
+	for (int i = 0; i < 3; i++)
+		io_close_fd(&t->relay[i]);
+	take_stdio(t);
+	ret = feed_init(&f, &feed, &err);
+	if (!ret)
+		ret = become_owner(t, &err);
+	if (!ret)
+		/* Its notices have been given, when it was asked whether it can be done. */
+		ret = restart(&o, NULL, NULL, &status, &err);
+	if (ret < 0) {
+		feed.failed(&f, &err);
+		_exit(err.exit);
+	}
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+static int start_program(struct target *t, int *ret_done, pid_t *ret_pid, struct err *err)
+{
+	struct journal_record r = {.state = STATE_READY};
+	int done[2], ret;
+
+	if ((ret = open_stdio(t, err)))
+		return ret;
+	if (journal_create(&t->hello.id, ROLE_TARGET, &t->journal, err)) {
+		if (err->error == -EEXIST)
+			return err_perm(err,
+					"this migration was heard of before: a replayed stream");
+		return err->error;
+	}
+	if (pipe2(done, O_CLOEXEC))
+		return err_sys(err, -errno, "cannot make a pipe");
+	journal_boot_id(r.boot);
+	snprintf(r.program, sizeof(r.program), "%.16s", t->proc.comm);
+	*ret_pid = fork();
+	if (*ret_pid < 0)
+		ret = err_sys(err, -errno, "cannot start a process");
+	if (*ret_pid == 0) {
+		close(done[0]);
+		be_program(t, done[1]);
+	}
+	close(done[1]);
+	*ret_done = done[0];
+	r.pid = *ret_pid;
+	r.start = journal_start_time(*ret_pid);
+	if (!ret)
+		ret = journal_write(&t->journal, &r, err);
+	if (ret && *ret_pid > 0)
+		kill(*ret_pid, SIGKILL);
+	/* The lock belongs to the description that the guardian has, too: given up here
+	 * once; from now on ours would outlive it. */
+	journal_unlock(&t->journal);
+	journal_close(&t->journal);
+	for (int i = 0; i < 3; i++)
+		io_close_fd(&t->io[i]);
+	return ret;
+}
+
+/* The program, or what should have become it, has ended. */
+static void note_end(struct target *t, bool was_done, int status)
+{
+	struct err ignored = ERR_INIT;
+	struct journal_record r;
+	struct journal j;
+	bool ours = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+
+	if (!was_done && !journal_open(&t->hello.id, ROLE_TARGET, &j, &ignored)) {
+		if (!journal_lock(&j, 2000) && !journal_read(&j, &r, &ignored) &&
+		    (r.state == STATE_READY || r.state == STATE_GOING)) {
+			/* Killed before it was let go: by the end of the guardian. */
+			ours = ours || (WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGKILL);
+			r.state = r.state == STATE_READY ? STATE_NEVER
+				  : ours                 ? STATE_ENDED
+							 : STATE_TAKEN;
+			if (journal_write(&j, &r, &ignored))
+				ignored = ERR_INIT;
+		}
+		journal_close(&j);
+	}
+	if (WIFEXITED(status))
+		say(t, "process %.16s ended with status %d", t->proc.comm, WEXITSTATUS(status));
+	else
+		say(t, "process %.16s was ended by signal %d", t->proc.comm, WTERMSIG(status));
+}
+
+/* Waits until the program runs (1) or has ended before that (0). */
+static int wait_done(int done)
+{
+	char c;
+	ssize_t n;
+
+	do
+		n = read(done, &c, 1);
+	while (n < 0 && errno == EINTR);
+	return n == 1;
+}
+
+static int run_program(struct target *t, struct err *err)
+{
+	int done = -1, status = 0, ret;
+	pid_t pid = -1;
+
+	if ((ret = start_program(t, &done, &pid, err)))
+		return ret;
+	/* The other side must see it at once when the guardian dies. */
+	if (t->o->stdio != STDIO_WIRE)
+		wire_done(t->w);
+	ret = wait_done(done);
+	close(done);
+	if (ret)
+		say(t, "process %.16s runs: pid %d, from %s", t->proc.comm, pid, t->hello.host);
+	if (ret && t->o->stdio == STDIO_WIRE)
+		relay_serve(t->w, t->relay, pid, &status);
+	else if (!ret || t->o->stays)
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+	else
+		return 0;
+	note_end(t, ret, status);
+	return ret ? 0 : err_set(err, -ECANCELED, "process %.16s did not come over", t->proc.comm);
+}
+
+/* --- the conversation --- */
+
+static int converse(struct target *t, struct err *err)
+{
+	int ret;
+
+	wire_deadline(t->w, t->o->timeout_ms);
+	if ((ret = read_hello(t, err)))
+		return ret;
+	if (t->hello.purpose == PURPOSE_SETTLE)
+		return outcome_tell(t->w, &t->hello.id, err);
+	if (t->hello.purpose != PURPOSE_MIGRATE && t->hello.purpose != PURPOSE_ASK)
+		return err_set(err, -EPROTO, "%s wants something unknown", t->w->peer);
+	if ((ret = send_welcome(t, err)) || (ret = check_model(t, err)) ||
+	    (ret = send_verdict(t, err)))
+		return ret;
+	return t->hello.purpose == PURPOSE_MIGRATE ? run_program(t, err) : 0;
+}
+
+int target_serve(struct wire *w, const struct target_options *o, struct err *err)
+{
+	struct target t = {.w = w,
+			   .o = o,
+			   .journal = {.fd = -1},
+			   .model_fd = -1,
+			   .io = {-1, -1, -1},
+			   .relay = {-1, -1, -1}};
+	int ret = converse(&t, err);
+
+	if (ret && !t.reader.is_refused && w->fd >= 0) {
+		wire_deadline(w, 2000);
+		proto_refuse(w, err);
+	}
+	wire_done(w);
+	journal_close(&t.journal);
+	io_close_fd(&t.model_fd);
+	for (int i = 0; i < 3; i++) {
+		io_close_fd(&t.io[i]);
+		io_close_fd(&t.relay[i]);
+	}
+	proto_hello_done(&t.hello);
+	process_done(&t.proc);
+	free(t.known);
+	return ret;
+}
