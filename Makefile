@@ -104,7 +104,7 @@ $(B)/subjects/refuse32: tests/subjects/refuse32.c
 	$(Q)$(CC) -m32 -O1 -ffreestanding -fno-stack-protector -fno-pie -no-pie -nostdlib -static -o $@ $<
 
 .PHONY: subjects check lint res demo install dist
-subjects: $(SUBJECTS) $(B)/subjects/refuse32
+subjects: $(SUBJECTS) $(MOVED) $(B)/subjects/refuse32
 
 # Unit tests: each tests/unit/*.c is a program that prints TAP.
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*.c))
@@ -129,6 +129,13 @@ $(B)/libfuzzer/%: tests/fuzz/%.c $(B)/libengine.a
 fuzz-programs: $(FUZZ)
 fuzz:
 	@tests/fuzz/run.sh "$(B)" $(FUZZ_TARGETS)
+
+# Programs that the tests of migrations move.
+MOVED := $(patsubst tests/migrate/prog/%.c,$(B)/migrate/%,$(wildcard tests/migrate/prog/*.c))
+$(B)/migrate/%: tests/migrate/prog/%.c
+	@mkdir -p $(@D)
+	$(call say,SUBJECT,$@)
+	$(Q)$(CC) $(SUBJECT_CFLAGS) -o $@ $<
 
 $(B)/count: examples/count.c
 	@mkdir -p $(@D)

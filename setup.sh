@@ -16,8 +16,9 @@ list() {
 	build make make building
 	build ar binutils building
 	build /usr/include/xxhash.h libxxhash-dev building,_the_checksums
-	build pkg-config pkg-config the_thread_hop_library
-	build /usr/include/openssl/ssl.h libssl-dev the_thread_hop_library
+	build pkg-config pkg-config migration_by_TLS,_the_thread_hop_library
+	build /usr/include/openssl/ssl.h libssl-dev migration_by_TLS,_the_thread_hop_library
+	build /usr/include/zstd.h libzstd-dev building,_migration_over_slow_networks
 	test prove perl all_tests
 	test setpriv util-linux tests_as_an_ordinary_user
 	test pgrep procps tests_of_restart
@@ -38,6 +39,9 @@ list() {
 	test strace strace tests_with_a_second_tracer
 	test clang clang the_thread_hop_under_another_compiler
 	test ip iproute2 the_thread_hop_between_network_namespaces
+	test /usr/sbin/sshd openssh-server migration_by_ssh
+	test ssh openssh-client migration_by_ssh
+	test spin spin the_model_of_the_handover
 	test qemu-system-x86_64 qemu-system-x86 the_thread_hop_between_kernels
 	fuzz clang clang make_fuzz
 	fuzz /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a libclang-rt-14-dev make_fuzz

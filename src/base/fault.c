@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 static long fault_at;
+static const char *fault_name; /* NULL: by number */
+static bool fault_stops;
 static atomic_long fault_passed; /* several threads pass */
 static bool fault_list;
 static int fault_front;
@@ -22,6 +24,8 @@ void fault_init(void)
 		return;
 	fault_list = !strcmp(s, "list");
 	fault_at = strtol(s, NULL, 10);
+	fault_name = fault_at || fault_list ? NULL : s;
+	fault_stops = getenv("GODWIT_FAULT_STOP") != NULL;
 }
 
 void fault_set_front(int pid)
@@ -31,13 +35,17 @@ void fault_set_front(int pid)
 
 void fault_point(const char *name)
 {
-	if (!fault_at && !fault_list)
+	if (!fault_at && !fault_list && !fault_name)
 		return;
 	long passed = atomic_fetch_add(&fault_passed, 1) + 1;
 
 	if (fault_list)
 		fprintf(stderr, "fault point %ld: %s\n", passed, name);
-	if (passed == fault_at) {
+	if (fault_name ? !strcmp(name, fault_name) : passed == fault_at) {
+		if (fault_stops) {
+			raise(SIGSTOP);
+			return;
+		}
 		if (fault_front > 1)
 			kill(fault_front, SIGKILL);
 		kill(getpid(), SIGKILL);

@@ -1,8 +1,8 @@
 /*
  * The handover, on the source: docs/PROTOCOL.md tells it with the names used here.
  *
- *   hold     the program is in a group stop: if all of ours die it still stands still
- *   asked    the journal says so, and whom to ask
+ *   asked    the journal says whom to ask
+ *   held     the program is in a group stop: if all of ours die it still stands still
  *   COMMIT   from here on only the destination's answer decides
  *
  * An answer is DONE, a refusal, or what outcome_ask() hears on new connections.
@@ -197,16 +197,15 @@ int source_hand_over(struct source *s, struct err *err)
 
 	if (job_is_cancelled(&s->job))
 		return err_set(err, -ECANCELED, "interrupted");
-	fault_point("before hold");
-	if ((ret = remote_hold(&s->job.remote, err)))
-		return ret;
-	s->held = true;
-	fault_point("held");
 	if ((ret = write_journal(s, err))) {
-		(void)stays(s, err);
+		journal_remove(&s->journal);
 		return ret;
 	}
 	fault_point("asked");
+	if ((ret = remote_hold(&s->job.remote, err)))
+		return stays(s, err);
+	s->held = true;
+	fault_point("held");
 	s->w->cancel_fd = -1;
 	wire_deadline(s->w, s->o->timeout_ms);
 	ret = proto_send(s->w, FRAME_COMMIT, NULL, 0, err);

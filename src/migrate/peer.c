@@ -71,7 +71,7 @@ static int connect_any(const char *name, int timeout_ms, struct err *err)
 				name);
 	if (n > 0)
 		return err_hint(err, "look at the name, the port, the network and the firewall");
-	return fd;
+	return err_hint(err, "tls://host:port; look at the spelling, or give an address");
 }
 
 static int dial_tls(const struct peer *p, int timeout_ms, struct peer_link *l, struct err *err)

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -268,6 +269,8 @@ static int become_owner(const struct target *t, struct err *err)
 		return 0;
 	if (setgroups(0, NULL) || setgid(t->gid) || setuid(t->uid))
 		return err_sys(err, -errno, "cannot become user %u", t->uid);
+	/* Or that user's guardian could not trace it. */
+	prctl(PR_SET_DUMPABLE, 1);
 	return 0;
 }
 
@@ -284,6 +287,7 @@ static void be_program(struct target *t, int done_fd)
 	int status = 0, ret;
 
 	fault_init();
+	fault_set_front(getppid());
 	setsid();
 	for (int i = 0; i < 3; i++)
 		io_close_fd(&t->relay[i]);

@@ -1,0 +1,137 @@
+# shellcheck shell=bash disable=SC2034
+# Sourced by the tests of migrations, after ../lib.sh.
+#
+#   two_hosts                     network namespaces alpha and beta, joined by a cable
+#   on alpha CMD...               runs it there, as the test's user
+#   serve_on HOST ARG...          a destination; sets SERVE (pid) and PORT
+#   count_on HOST ARG...          the counter (prog/counter.c); sets PID
+#   migrate_from HOST ARG...      godwit migrate $PID ..., output in cmd.out, cmd.err; sets RC
+# Without two_hosts both are this machine, at 127.0.0.1.
+
+COUNTER=$B/migrate/counter
+NS_ALPHA='' NS_BETA=''
+BETA=127.0.0.1
+
+_drop_hosts() {
+	local ns
+	for ns in "$NS_ALPHA" "$NS_BETA"; do
+		[[ -z $ns ]] || ip netns del "$ns" 2>/dev/null
+	done
+}
+
+two_hosts() {
+	[[ -n $IS_ROOT ]] || skip "needs root for network namespaces"
+	need ip
+	NS_ALPHA=gwA$$ NS_BETA=gwB$$
+	trap '_sweep "$TRY_DIR"; _drop_hosts' EXIT
+	{ ip netns add "$NS_ALPHA" && ip netns add "$NS_BETA" &&
+		ip link add "gw$$a" netns "$NS_ALPHA" type veth peer name "gw$$b" netns "$NS_BETA"; } ||
+		skip "cannot make network namespaces joined by veth here"
+	ip -n "$NS_ALPHA" addr add 10.214.7.1/24 dev "gw$$a"
+	ip -n "$NS_BETA" addr add 10.214.7.2/24 dev "gw$$b"
+	ip -n "$NS_ALPHA" link set lo up
+	ip -n "$NS_BETA" link set lo up
+	ip -n "$NS_ALPHA" link set "gw$$a" up
+	ip -n "$NS_BETA" link set "gw$$b" up
+	BETA=10.214.7.2
+}
+
+# Replaces this shell, as `as` does.
+on() {
+	local host=$1 ns=$NS_ALPHA
+	shift
+	[[ $host == alpha ]] || ns=$NS_BETA
+	export GODWIT_STATE=$W/state-$host
+	[[ -n $ns ]] || as "$@"
+	# shellcheck disable=SC2016
+	as_words "$@"
+	exec ip netns exec "$ns" unshare -u sh -c 'hostname "$0" && exec "$@"' "$host" "${WORDS[@]}"
+}
+
+as_words() {
+	WORDS=("$@")
+	[[ $AS != user || -z $IS_ROOT ]] ||
+		WORDS=(setpriv "--reuid=$TEST_UID" "--regid=$TEST_UID" --clear-groups -- "$@")
+}
+
+# The key that both share, made once a test.
+make_key() {
+	[[ -e key ]] || (as "$GODWIT" key key) || fail "cannot make a key"
+}
+
+serve_on() {
+	local host=$1
+	shift
+	make_key
+	: >>over
+	chmod 666 over
+	(on "$host" "$GODWIT" serve --listen "$BETA:${LISTEN:-0}" --key "${KEY:-key}" \
+		--stdio "file:$W/over" "$@") </dev/null >/dev/null 2>serve.err &
+	SERVE=$!
+	echo "$SERVE" >>"$TRY_DIR/pids"
+	wait_alive "$SERVE" 20 has serve.err 'listening on'
+	PORT=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' serve.err)
+}
+
+# In the background, standard output a pipe (to the file out), which over there becomes
+# what the destination says; sets PID.
+pipe_on() {
+	: >out
+	# The reader is a child of this shell, not of the program.
+	exec 7> >(exec cat >out)
+	(on "$@") </dev/null >&7 2>&1 7>&- &
+	PID=$!
+	exec 7>&-
+	echo "$PID" >>"$TRY_DIR/pids"
+}
+
+count_on() {
+	local host=$1
+	shift
+	pipe_on "$host" "$COUNTER" "$W/numbers" "$@"
+	wait_alive "$PID" 30 has out '^ready'
+	wait_alive "$PID" 30 test -s numbers
+}
+
+migrate_from() {
+	local host=$1
+	shift
+	(on "$host" timeout 100 "$GODWIT" migrate "$PID" "$@") </dev/null >cmd.out 2>cmd.err
+	RC=$?
+	return 0
+}
+
+# The file goes on growing, from what it is now.
+_longer() { (($(stat -c %s numbers) > $1)); }
+goes_on() { wait_for 30 _longer "$(stat -c %s numbers)"; }
+
+# Every number once, in order: no number twice (two copies), none left out.
+one_copy_ran() {
+	local bad
+	bad=$(awk '$1 != NR { print NR ": " $1; exit }' numbers)
+	[[ -z $bad ]] || fail "the numbers are not 1, 2, 3, ...: line $bad"
+}
+
+# counters: the pids of this test's counters that run or stand.
+counters() {
+	local p
+	for p in /proc/[0-9]*; do
+		[[ $(readlink "$p/exe" 2>/dev/null) == "$COUNTER" ]] || continue
+		[[ $(tr '\0' ' ' <"$p/cmdline" 2>/dev/null) == *"$W/numbers"* ]] && alive "${p#/proc/}" &&
+			echo "${p#/proc/}"
+	done
+	return 0
+}
+_count_is() { [[ $(counters | wc -l) == "$1" ]]; }
+
+# Exactly one copy lives, goes on, and finds its memory right; where: out or over.
+finish_counter() {
+	local where=$1
+	wait_for 30 _count_is 1
+	goes_on
+	: >numbers.stop
+	wait_for 30 _count_is 0
+	one_copy_ran
+	wait_for 10 has "$where" '^ok$'
+	rm -f numbers.stop
+}
