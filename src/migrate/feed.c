@@ -114,6 +114,24 @@ static int pages(void *arg, const struct restore *r, struct remote *remote, stru
 	return 0;
 }
 
+/*
+ * COMMIT may have been overtaken by the question what became of the migration, and the
+ * answer never: then nothing may be touched any more, files that grew among it.  From
+ * here on such a question has to wait.
+ */
+static int claim(struct feed *f, struct err *err)
+{
+	int ret;
+
+	if (journal_lock(f->journal, f->timeout_ms))
+		return err_set(err, -EAGAIN, "'%s' stays locked", f->journal->path);
+	if ((ret = journal_read(f->journal, &f->record, err)))
+		return ret;
+	if (f->record.state != STATE_READY)
+		return err_set(err, -ECANCELED, "the migration was called off");
+	return 0;
+}
+
 static int ready(void *arg, struct err *err)
 {
 	struct feed *f = arg;
@@ -131,31 +149,22 @@ static int ready(void *arg, struct err *err)
 		return ret;
 	fault_point("ready said");
 	ret = proto_expect(f->w, &f->reader, FRAME_COMMIT, none, 0, &len, err);
-	if (!ret)
-		fault_point("commit heard");
-	return ret;
+	if (ret)
+		return ret;
+	fault_point("commit heard");
+	return claim(f, err);
 }
 
 /* The point of no return: after it the other side's copy never runs again. */
 static int commit(void *arg, struct err *err)
 {
 	struct feed *f = arg;
-	struct journal_record r;
 	int ret;
 
-	if (journal_lock(f->journal, f->timeout_ms))
-		return err_set(err, -EAGAIN, "'%s' stays locked", f->journal->path);
-	ret = journal_read(f->journal, &r, err);
-	if (!ret && r.state != STATE_READY)
-		ret = err_set(err, -ECANCELED, "the migration was called off");
-	if (!ret) {
-		r.state = STATE_GOING;
-		ret = journal_write(f->journal, &r, err);
-	}
-	if (ret) {
-		journal_unlock(f->journal);
+	fault_point("files cut");
+	f->record.state = STATE_GOING;
+	if ((ret = journal_write(f->journal, &f->record, err)))
 		return ret;
-	}
 	f->decided = true;
 	fault_point("going");
 	f->begun = wire_now();

@@ -19,7 +19,8 @@ struct feed {
 	int64_t begun;
 	uint8_t *frame, *unpacked;
 	struct proto_pages *pages;
-	bool decided; /* GOING is in the journal */
+	struct journal_record record; /* since COMMIT was heard; we have its lock */
+	bool decided;                 /* GOING is in the journal */
 };
 
 /* Fills *ret to call restart() with; f outlives it. */
