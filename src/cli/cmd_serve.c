@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,6 +191,7 @@ int cmd_receive(int argc, char **argv)
 		err_sys(&err, -errno, "no standard input and output to talk by");
 		return cli_fail("receive", &err);
 	}
+	signal(SIGPIPE, SIG_IGN);
 	wire_init_pair(&w, in, out, "the other host");
 	w.magic = PROTO_MAGIC;
 	ret = target_serve(&w, &l.o.target, &err);

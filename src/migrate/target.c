@@ -305,6 +305,23 @@ static void be_program(struct target *t, int done_fd)
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
+static int refuse_replay(struct err *err)
+{
+	return err_perm(err, "this migration was heard of before: a replayed stream");
+}
+
+/* Early, and once more when the record is made. */
+static int check_replay(struct target *t, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	struct journal j;
+
+	if (journal_open(&t->hello.id, ROLE_TARGET, &j, &ignored))
+		return 0;
+	journal_close(&j);
+	return refuse_replay(err);
+}
+
 static int start_program(struct target *t, int *ret_done, pid_t *ret_pid, struct err *err)
 {
 	struct journal_record r = {.state = STATE_READY};
@@ -313,10 +330,10 @@ static int start_program(struct target *t, int *ret_done, pid_t *ret_pid, struct
 	if ((ret = open_stdio(t, err)))
 		return ret;
 	if (journal_create(&t->hello.id, ROLE_TARGET, &t->journal, err)) {
-		if (err->error == -EEXIST)
-			return err_perm(err,
-					"this migration was heard of before: a replayed stream");
-		return err->error;
+		if (err->error != -EEXIST)
+			return err->error;
+		*err = ERR_INIT;
+		return refuse_replay(err);
 	}
 	if (pipe2(done, O_CLOEXEC))
 		return err_sys(err, -errno, "cannot make a pipe");
@@ -423,8 +440,8 @@ static int converse(struct target *t, struct err *err)
 		return outcome_tell(t->w, &t->hello.id, err);
 	if (t->hello.purpose != PURPOSE_MIGRATE && t->hello.purpose != PURPOSE_ASK)
 		return err_set(err, -EPROTO, "%s wants something unknown", t->w->peer);
-	if ((ret = send_welcome(t, err)) || (ret = check_model(t, err)) ||
-	    (ret = send_verdict(t, err)))
+	if ((ret = check_replay(t, err)) || (ret = send_welcome(t, err)) ||
+	    (ret = check_model(t, err)) || (ret = send_verdict(t, err)))
 		return ret;
 	return t->hello.purpose == PURPOSE_MIGRATE ? run_program(t, err) : 0;
 }

@@ -27,6 +27,22 @@ int wire_tls_read(struct wire *w, void *p, size_t len, struct err *err)
 	return err_set(err, -ENOTSUP, "%s: no TLS", w->peer);
 }
 
+int wire_tls_put(struct wire *w, const void *p, size_t len, struct err *err)
+{
+	return wire_tls_write(w, p, len, err);
+}
+
+int wire_tls_flush(struct wire *w, struct err *err)
+{
+	return wire_tls_write(w, NULL, 0, err);
+}
+
+bool wire_tls_pending(const struct wire *w)
+{
+	(void)w;
+	return false;
+}
+
 void wire_tls_done(struct wire *w)
 {
 	(void)w;

@@ -121,8 +121,8 @@ ssize_t wire_raw_send(struct wire *w, struct iovec *iov, int n)
 {
 	struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)n};
 
-	if (w->is_pipe)
-		return writev(w->out_fd >= 0 ? w->out_fd : w->fd, iov, n);
+	if (w->out_fd >= 0)
+		return writev(w->out_fd, iov, n);
 	return sendmsg(w->fd, &m, MSG_NOSIGNAL | (is_patient(w) ? 0 : MSG_DONTWAIT));
 }
 

@@ -29,7 +29,7 @@ struct wire {
 	int out_fd;           /* a pipe to write to, where fd only reads; or -1 */
 	int cancel_fd;        /* readable: -ECANCELED from every wait; or -1 */
 	uint32_t magic;       /* of the frames: WIRE_MAGIC, unless set otherwise */
-	bool is_pipe;         /* made by wire_init_pair: no deadline in the kernel, SIGPIPE */
+	bool is_pipe;         /* made by wire_init_pair: the kernel keeps no time for it */
 	void *tls;            /* SSL *, or NULL in clear */
 	void *tls_io;         /* its buffers, in tls.c */
 	int64_t deadline;     /* CLOCK_MONOTONIC, ns */
@@ -51,7 +51,8 @@ int64_t wire_now(void); /* CLOCK_MONOTONIC, ns */
 /* Takes fd (a stream socket): makes it close-on-exec, without delay, and blocking,
  * with a time limit in the kernel; transfers keep to the deadline all the same. */
 void wire_init(struct wire *w, int fd);
-/* The same for what need be no socket; out is -1 where fd goes both ways. */
+/* The same for what need be no socket; out is -1 where fd is one and goes both ways,
+ * else the caller sees to SIGPIPE. */
 void wire_init_pair(struct wire *w, int fd, int out, const char *peer);
 void wire_done(struct wire *w);
 /* All that follows must be over in ms milliseconds from now. */
