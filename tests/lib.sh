@@ -116,12 +116,24 @@ _run() {
 	exit 0
 }
 
+# When process $1 was started, in BORN: its id may be another's one day.  Forks nothing.
+_born() {
+	local line
+	read -r line <"/proc/$1/stat" || return
+	# shellcheck disable=SC2086  # fields
+	set -- ${line##*) }
+	BORN=${20}
+} 2>/dev/null
+
+# For a child that is not waited for yet: _sweep ends it if it outlives the test.
+note_pid() { _born "$1" && echo "$1 $BORN" >>"$TRY_DIR/pids"; }
+
 # Ends what a test left: the processes it noted, and any that work in its folder.
 _sweep() {
-	local pid line
-	[[ -e $1/pids ]] && while read -r pid; do
-		kill -9 "$pid" 2>/dev/null
-	done <"$1/pids"
+	local pid born line
+	[[ -e $1/pids ]] && while read -r pid born; do
+		_born "$pid" && [[ $BORN == "$born" ]] && kill -9 "$pid"
+	done <"$1/pids" 2>/dev/null
 	stat -c '%N' /proc/[0-9]*/cwd 2>/dev/null | while read -r line; do
 		[[ $line == *"-> '$1"* ]] || continue
 		pid=${line#*/proc/}
@@ -198,7 +210,7 @@ launch() {
 	[[ -z $IS_ROOT ]] || chmod 666 "${OUT:-out}" "${ERR:-err}"
 	as "$@" <"${IN:-/dev/null}" >"${OUT:-out}" 2>"${ERR:-err}" &
 	PID=$!
-	echo "$PID" >>"$TRY_DIR/pids"
+	note_pid "$PID"
 }
 
 # run CMD...: foreground, output in cmd.out and cmd.err; sets RC.

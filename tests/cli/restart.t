@@ -46,7 +46,7 @@ streams() {
 	(as bash -c "exec 8>&-; echo to-stderr >&2; $echo_script") <in 2>err.pipe 8>&- | cat >out &
 	wait_for 10 has out ready
 	PID=$(pgrep -P $$ -f to-stderr) || fail "no program"
-	echo "$PID" >>"$TRY_DIR/pids"
+	note_pid "$PID"
 	echo one >&8
 	wait_for 10 has out 'got one'
 	expect 0 "$GODWIT" checkpoint --kill "$PID"

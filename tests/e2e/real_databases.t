@@ -110,7 +110,7 @@ redis_with_client() {
 	mkfifo feed
 	exec 8<>feed
 	redis-cli -p $port <feed >answers 8>&- &
-	echo "$!" >>"$TRY_DIR/pids"
+	note_pid "$!"
 	echo "set a b" >&8
 	wait_for 10 has answers OK
 	expect 3 "$GODWIT" checkpoint "$server"

@@ -24,7 +24,7 @@ disturb() {
 		strace)
 			strace -f -q -o /dev/null -p "$PID" &
 			local tracer=$!
-			echo "$tracer" >>"$TRY_DIR/pids"
+			note_pid "$tracer"
 			wait_for 10 _traced
 			kill -INT "$tracer"
 			wait "$tracer"

@@ -34,6 +34,16 @@ hanging() {
 	wait_for 10 gone "$(cat grandchild)"
 }
 
+# The id of a program that a test noted, and that ended, may be another's by now.
+others() {
+	(cd / && exec sleep 100) &
+	local other=$!
+	note_pid "$other"
+	inner "a() { echo '$other 1' >>\"\$TRY_DIR/pids\"; }; try one a"
+	[[ $RC == 0 ]] || fail "$(cat tap)"
+	alive "$other" || fail "a process that is not the test's was ended"
+}
+
 skipping() {
 	inner 'a() { skip "no reason"; }; b() { skip_hardware "no CPU"; }; try one a; try two b' GODWIT_MUST_RUN=
 	[[ $RC == 0 ]] || fail "exit status $RC"
@@ -64,6 +74,7 @@ no_descriptors() {
 
 try failed_tests_are_reported failing
 try hanging_tests_are_ended hanging
+try processes_of_others_are_left_alone others
 try skipped_tests_give_their_reason skipping
 try subjects_that_differ_are_found_out wrong_subject
 try no_descriptor_leaks_into_a_subject no_descriptors
