@@ -21,9 +21,10 @@
 #include "base/io.h"
 #include "proc/status.h"
 #include "checkpoint/internal.h"
+#include "checkpoint/live.h"
 #include "state/memory.h"
 
-static uint64_t now_ns(void)
+uint64_t now_ns(void)
 {
 	struct timespec t;
 
@@ -179,10 +180,12 @@ static int step_kill(struct job *j, struct err *err)
 	return 0;
 }
 
-static const struct {
+struct step {
 	const char *name;
 	int (*run)(struct job *, struct err *);
-} steps[] = {
+};
+
+static const struct step steps_copy[] = {
 	{"look", job_look},
 	{"stop", job_stop},
 	{"prepare", job_prepare},
@@ -195,6 +198,21 @@ static const struct {
 	{"segments", job_write_segments},
 	{"commit", step_commit},
 	{"kill", step_kill},
+	{0},
+};
+
+/* --pause=live */
+static const struct step steps_live[] = {
+	{"open image", live_begin},   {"track", live_track},
+	{"rounds", live_rounds},      {"look", job_look},
+	{"stop", job_stop},           {"last look", live_last_look},
+	{"prepare", job_prepare},     {"collect", job_collect},
+	{"give back", job_give_back}, {"plan", live_plan},
+	{"notes", job_write_notes},   {"memory", live_copy_rest},
+	{"release", step_release},    {"untrack", live_untrack},
+	{"files", live_copy_files},   {"segments", job_write_segments},
+	{"sums", live_settle},        {"commit", step_commit},
+	{"kill", step_kill},          {0},
 };
 
 void job_done(struct job *j)
@@ -202,6 +220,7 @@ void job_done(struct job *j)
 	if (!j->released)
 		remote_release(&j->remote);
 	image_writer_close(j->writer);
+	live_done(j->live);
 	for (size_t i = 0; j->file_fd && i < j->proc->nmapped_files; i++)
 		io_close_fd(&j->file_fd[i]);
 	free(j->file_fd);
@@ -218,7 +237,7 @@ static void notice(void *arg, const char *text)
 	guardian_notice(((struct job *)arg)->front, text);
 }
 
-_Static_assert(ARRAY_SIZE(steps) <= ARRAY_SIZE(((struct checkpoint_result *)0)->steps),
+_Static_assert(ARRAY_SIZE(steps_live) <= ARRAY_SIZE(((struct checkpoint_result *)0)->steps) + 1,
 	       "room for each");
 
 /* PF_EXITING: it may take long until a large program is a zombie. */
@@ -286,26 +305,31 @@ int job_init(struct job *j, const struct checkpoint_options *o, int front, struc
 static int work(void *arg, int front, void *result, struct err *err)
 {
 	struct checkpoint_result *r = result;
+	const struct step *steps;
 	struct job j;
 	int ret = job_init(&j, arg, front, err);
 
 	if (ret)
 		return ret;
-	for (size_t i = 0; i < ARRAY_SIZE(steps) && !ret; i++) {
+	steps = j.o->pause == PAUSE_LIVE ? steps_live : steps_copy;
+	for (size_t i = 0; steps[i].name && !ret; i++) {
 		uint64_t begun = now_ns();
 
 		ret = steps[i].run(&j, err);
 		strncpy(r->steps[i].name, steps[i].name, sizeof(r->steps[i].name) - 1);
 		r->steps[i].ns = now_ns() - begun;
+		r->nsteps = (uint32_t)i + 1;
 	}
 	if (ret)
 		job_explain_end(&j, err);
 	r->image_bytes = j.writer ? image_writer_size(j.writer) : 0;
 	r->memory_bytes = memory_stored_bytes(j.proc);
 	r->pause_ns = j.released_ns - j.stopped_ns;
+	if (j.first_pause_ns > r->pause_ns)
+		r->pause_ns = j.first_pause_ns;
+	r->rounds = j.rounds;
 	r->total_ns = now_ns() - j.begun_ns;
 	r->nthreads = (uint32_t)j.proc->nthreads;
-	r->nsteps = ARRAY_SIZE(steps);
 	job_done(&j);
 	return ret;
 }

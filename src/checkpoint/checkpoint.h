@@ -15,25 +15,32 @@
 #include "base/err.h"
 #include "base/guardian.h"
 
+enum checkpoint_pause {
+	PAUSE_COPY, /* the program is stopped while its memory is copied */
+	PAUSE_LIVE, /* it runs meanwhile, and is stopped for what it wrote last */
+};
+
 struct checkpoint_options {
 	pid_t pid;
 	const char *image;  /* path; relative to the working directory */
 	bool kill;          /* end the program once the image is safe */
 	pid_t ignore_child; /* a child of the program that is ours, or 0 */
-	unsigned threads;   /* that copy memory; 0: as many as make sense */
+	enum checkpoint_pause pause;
+	unsigned threads; /* that copy memory; 0: as many as make sense */
 };
 
 struct checkpoint_result {
 	uint64_t image_bytes;  /* size of the file */
 	uint64_t memory_bytes; /* stored */
-	uint64_t pause_ns;     /* from the first stop to the release */
+	uint64_t pause_ns;     /* from stop to release; PAUSE_LIVE: the longer of two */
 	uint64_t total_ns;
 	uint32_t nthreads;
 	uint32_t nsteps;
+	uint32_t rounds; /* PAUSE_LIVE: of copying while it ran; 0: not possible here */
 	struct checkpoint_step {
 		char name[16];
 		uint64_t ns;
-	} steps[16]; /* what took how long, in order */
+	} steps[20]; /* what took how long, in order */
 };
 
 /*

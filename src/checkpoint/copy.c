@@ -42,7 +42,7 @@ struct copy {
 /* Index of the run that holds byte `at` of the data area. */
 static size_t find_run(const struct job *j, uint64_t at)
 {
-	size_t lo = 0, hi = j->proc->nruns;
+	size_t lo = j->first_gathered, hi = j->proc->nruns;
 
 	while (hi - lo > 1) {
 		size_t mid = lo + (hi - lo) / 2;

@@ -21,12 +21,20 @@ struct job {
 	struct early_advice early;
 	struct early_scheduling early_scheduling;
 	struct image_writer *writer;
-	int front;        /* socket to the command */
-	uint64_t *run_at; /* offset of each run in the data area; [nruns]: its size */
-	int *file_fd;     /* per mapped file: open for its clean pages, or -1 */
+	int front;             /* socket to the command */
+	uint64_t *run_at;      /* offset of each run in the data area; [nruns]: its size */
+	int *file_fd;          /* per mapped file: open for its clean pages, or -1 */
+	size_t first_gathered; /* run_at ascends from this run on */
 	uint64_t stopped_ns, released_ns, begun_ns;
 	bool released;
+	/* --pause=live */
+	struct live *live;
+	uint64_t first_pause_ns; /* the short stop that begins it */
+	unsigned rounds;
 };
+
+/* CLOCK_MONOTONIC. */
+uint64_t now_ns(void);
 
 /* In the guardian: an empty job (o must outlive it), and its end, which releases a
  * program that was not released. */

@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "cli/cli.h"
 #include "image/image.h"
+#include "state/memory.h"
 #include "state/state.h"
 
 static void usage(FILE *out)
@@ -18,23 +19,6 @@ static void usage(FILE *out)
 	      "Check an image: every checksum, structure and limit.\n"
 	      "Exit status: 0 the image is good, 5 it is damaged, incompatible or no image.\n",
 	      out);
-}
-
-/* What the notes say of the memory must be what is in the data area. */
-static int check_runs(struct image *img, const struct process *p, struct err *err)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < p->nruns; i++)
-		if (__builtin_add_overflow(sum, p->runs[i].len, &sum))
-			break;
-	if (sum == image_data_size(img))
-		return 0;
-	err_image(err,
-		  "'%s' contradicts itself: its notes tell of %llu bytes of memory, %llu are there",
-		  image_path(img), (unsigned long long)sum,
-		  (unsigned long long)image_data_size(img));
-	return err_hint(err, "take the file from a backup, or make a new checkpoint");
 }
 
 static int verify(const char *path, struct err *err)
@@ -47,7 +31,7 @@ static int verify(const char *path, struct err *err)
 		return ret;
 	ret = process_load(img, &p, err);
 	if (!ret) {
-		ret = check_runs(img, &p, err);
+		ret = memory_check_places(&p, image_data_size(img), path, err);
 		if (!ret)
 			ret = image_verify_blocks(img, 0, image_blocks(img), err);
 		if (!ret && printf("%s: good: %zu thread%s, %.1f MiB of memory, %llu bytes\n", path,

@@ -263,7 +263,7 @@ static void probe_pagemap(struct finding *f)
 	}
 	p[20 * PAGE_SIZE_4K] = 1;
 	p[40 * PAGE_SIZE_4K] = 1;
-	if (pagemap_walk(fd, base, base + len, PAGEMAP_ANON, count_pages, &seen, &err))
+	if (pagemap_walk(fd, base, base + len, PAGEMAP_PRIVATE, count_pages, &seen, &err))
 		finding_no(f, "%s", err.what);
 	else if (seen.pages != 2 || seen.first != base + 20 * PAGE_SIZE_4K)
 		finding_no(f, "it shows %llu touched pages where there are 2",

@@ -15,8 +15,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the image is little e
 
 #define IMAGE_MAGIC "GODWIT\x1a\n"
 #define IMAGE_VERSION 1u
-/* Features without which the image cannot be understood: none is defined yet. */
-#define IMAGE_REQUIRED_KNOWN UINT64_C(0)
+/* Features without which the image cannot be understood, and that we understand. */
+#define IMAGE_REQUIRED_KNOWN (IMAGE_NEEDS_PLACES | IMAGE_NEEDS_PARENT)
 
 /* Limits: larger values are refused, so that no sum or product can overflow. */
 #define IMAGE_DATA_MAX (UINT64_C(1) << 47)     /* the user's half of the address space */

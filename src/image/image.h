@@ -40,7 +40,13 @@ enum image_note_type {
 	NOTE_SURROUNDINGS = 0x47440009, /* directory, limits, personality */
 	NOTE_SCHEDULING = 0x4744000a,   /* policy, nice value, CPUs; timer slack */
 	NOTE_ADVICE = 0x4744000b,       /* madvise(2), mlock(2) */
+	NOTE_PLACES = 0x4744000c,       /* where the runs are in the data area */
+	NOTE_PARENT = 0x4744000d,       /* the image that holds the other runs */
 };
+
+/* Required feature bits: docs/IMAGE-FORMAT.md, section 9. */
+#define IMAGE_NEEDS_PLACES (UINT64_C(1) << 0) /* NOTE_PLACES says where runs are */
+#define IMAGE_NEEDS_PARENT (UINT64_C(1) << 1) /* NOTE_PARENT: some runs are in another image */
 
 /* --- writing --- */
 
@@ -75,6 +81,20 @@ int image_writer_set_data_size(struct image_writer *w, uint64_t bytes,
  */
 int image_writer_block(struct image_writer *w, uint64_t index, const void *data,
 		       size_t len) __must_check;
+/*
+ * For a data area that grows before its size is known: image_writer_reserve makes
+ * room for so many bytes, while nobody puts; image_writer_put writes bytes anywhere in
+ * it, any number of times, from several threads at once, for different ranges, before
+ * and after the size is set; image_writer_settle, once all is put and the notes are
+ * written, reads back what has no checksum yet.  What was never put is zeros.
+ */
+int image_writer_reserve(struct image_writer *w, uint64_t bytes, struct err *err) __must_check;
+int image_writer_put(struct image_writer *w, uint64_t at, const void *data,
+		     size_t len) __must_check;
+int image_writer_settle(struct image_writer *w, struct err *err) __must_check;
+/* Features without which a reader must not take the image: IMAGE_NEEDS_*. */
+void image_writer_require(struct image_writer *w, uint64_t bits);
+
 /* Number of blocks of the data area. */
 uint64_t image_writer_blocks(const struct image_writer *w);
 /* Says in *err that writing failed: path, errno, remedy.  Returns error. */
@@ -155,6 +175,7 @@ int image_fd(const struct image *img);
 const char *image_path(const struct image *img);
 uint64_t image_data_size(const struct image *img); /* bytes of the data area */
 uint64_t image_file_size(const struct image *img);
+uint64_t image_required(const struct image *img); /* feature bits */
 uint64_t image_blocks(const struct image *img);
 /* Reads data block `index` to buf (IMAGE_BLOCK bytes) and checks its checksum;
  * returns its length, or a negative errno: -EBADMSG names the file range in err.

@@ -299,6 +299,11 @@ uint64_t image_file_size(const struct image *img)
 	return img->first.super.file_size;
 }
 
+uint64_t image_required(const struct image *img)
+{
+	return img->first.super.required;
+}
+
 uint64_t image_blocks(const struct image *img)
 {
 	return image_blocks_of(img->first.super.data_size);

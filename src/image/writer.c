@@ -24,6 +24,9 @@
 #include "image/format.h"
 #include "image/replace.h"
 
+/* Of a block: nothing is written, all is and has its checksum, parts are. */
+enum { SEEN_NOT, SEEN_WHOLE, SEEN_PARTS };
+
 enum stage { STAGE_DATA_SIZE, STAGE_NOTES, STAGE_SEGMENTS, STAGE_COMMITTED };
 
 struct image_writer {
@@ -32,7 +35,9 @@ struct image_writer {
 	/* data area */
 	uint64_t data_size, blocks;
 	uint64_t *data_sums;        /* one a block */
-	_Atomic uint8_t *data_seen; /* one a block: written */
+	_Atomic uint8_t *data_seen; /* one a block: SEEN_* */
+	uint64_t reserved;          /* blocks that these two have room for */
+	uint64_t required;          /* feature bits */
 	_Atomic uint64_t blocks_seen;
 	/* notes and headers: a stream that begins at 4096 + data_size */
 	uint8_t *meta; /* IMAGE_BLOCK bytes */
@@ -124,16 +129,49 @@ static int misuse(const struct image_writer *w, const char *what, struct err *er
 
 int image_writer_set_data_size(struct image_writer *w, uint64_t bytes, struct err *err)
 {
+	int ret;
+
 	if (w->stage != STAGE_DATA_SIZE || bytes % PAGE_SIZE_4K || bytes > IMAGE_DATA_MAX)
 		return misuse(w, "wrong size of the data area", err);
+	if ((ret = image_writer_reserve(w, bytes, err)))
+		return ret;
 	w->data_size = bytes;
 	w->blocks = image_blocks_of(bytes);
-	w->data_sums = io_alloc(w->blocks, sizeof(*w->data_sums), err);
-	w->data_seen = io_alloc(w->blocks, sizeof(*w->data_seen), err);
-	if (!w->data_sums || !w->data_seen)
-		return err->error;
 	w->stage = STAGE_NOTES;
 	return 0;
+}
+
+int image_writer_reserve(struct image_writer *w, uint64_t bytes, struct err *err)
+{
+	uint64_t want = image_blocks_of(bytes), *sums;
+	_Atomic uint8_t *seen;
+
+	if (bytes > IMAGE_DATA_MAX)
+		return misuse(w, "more memory than a process can have", err);
+	if (want < w->reserved)
+		return 0;
+	sums = io_alloc(want, sizeof(*sums), err);
+	seen = io_alloc(want, sizeof(*seen), err);
+	if (!sums || !seen) {
+		free(sums);
+		free((void *)seen);
+		return err->error;
+	}
+	for (uint64_t i = 0; i < w->reserved; i++) {
+		sums[i] = w->data_sums[i];
+		atomic_store_explicit(&seen[i], w->data_seen[i], memory_order_relaxed);
+	}
+	free(w->data_sums);
+	free((void *)w->data_seen);
+	w->data_sums = sums;
+	w->data_seen = seen;
+	w->reserved = want;
+	return 0;
+}
+
+void image_writer_require(struct image_writer *w, uint64_t bits)
+{
+	w->required |= bits;
 }
 
 uint64_t image_writer_blocks(const struct image_writer *w)
@@ -147,15 +185,56 @@ int image_writer_block(struct image_writer *w, uint64_t index, const void *data,
 
 	if (w->stage == STAGE_DATA_SIZE || !len || len != image_block_len(w->data_size, index))
 		return -EINVAL;
-	if (atomic_exchange(&w->data_seen[index], 1))
+	if (atomic_exchange(&w->data_seen[index], SEEN_WHOLE))
 		return -EALREADY;
 	ret = io_pwrite_all(w->file.fd, data, len, IMAGE_DATA_START + index * IMAGE_BLOCK);
 	if (ret) {
-		atomic_store(&w->data_seen[index], 0);
+		atomic_store(&w->data_seen[index], SEEN_NOT);
 		return ret;
 	}
 	w->data_sums[index] = image_hash(data, len);
 	atomic_fetch_add(&w->blocks_seen, 1);
+	return 0;
+}
+
+/* --- blocks in parts --- */
+
+int image_writer_put(struct image_writer *w, uint64_t at, const void *data, size_t len)
+{
+	uint64_t first = at / IMAGE_BLOCK, end = image_blocks_of(at + len);
+	int ret;
+
+	if (end > w->reserved)
+		return -EINVAL;
+	ret = io_pwrite_all(w->file.fd, data, len, IMAGE_DATA_START + at);
+	if (!ret && len == IMAGE_BLOCK && at % IMAGE_BLOCK == 0) {
+		w->data_sums[first] = image_hash(data, len);
+		atomic_store(&w->data_seen[first], SEEN_WHOLE);
+		return 0;
+	}
+	for (uint64_t i = first; i < end; i++)
+		atomic_store(&w->data_seen[i], SEEN_PARTS);
+	return ret;
+}
+
+int image_writer_settle(struct image_writer *w, struct err *err)
+{
+	__cleanup_free uint8_t *buf = io_alloc(1, IMAGE_BLOCK, err);
+
+	if (!buf)
+		return err->error;
+	for (uint64_t i = 0; i < w->blocks; i++) {
+		size_t len = image_block_len(w->data_size, i);
+		int ret;
+
+		if (w->data_seen[i] == SEEN_WHOLE && len == IMAGE_BLOCK)
+			continue;
+		ret = io_pread_all(w->file.fd, buf, len, IMAGE_DATA_START + i * IMAGE_BLOCK);
+		if (ret)
+			return image_writer_fail(w, ret, err);
+		w->data_sums[i] = image_hash(buf, len);
+	}
+	atomic_store(&w->blocks_seen, w->blocks);
 	return 0;
 }
 
@@ -353,6 +432,7 @@ int image_writer_commit(struct image_writer *w, struct err *err)
 	if (atomic_load(&w->blocks_seen) != w->blocks)
 		return misuse(w, "not every data block was written", err);
 	image_layout(&page, w->data_size, w->notes_size, w->segments);
+	page.super.required = w->required;
 	if (image_has_xnum(w->segments)) {
 		Elf64_Shdr sh = image_xnum_shdr(&page.super);
 

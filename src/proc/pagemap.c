@@ -57,8 +57,10 @@ static int scan(int fd, uint64_t start, uint64_t end, enum pagemap_want want, st
 		int n, ret;
 
 		if (want != PAGEMAP_PRESENT) {
-			a.category_inverted = PAGE_IS_PFNZERO | PAGE_IS_FILE;
-			a.category_mask = PAGE_IS_PFNZERO | PAGE_IS_FILE;
+			a.category_mask = PAGE_IS_PFNZERO;
+			if (want == PAGEMAP_PRIVATE)
+				a.category_mask |= PAGE_IS_FILE;
+			a.category_inverted = a.category_mask;
 		}
 		if (want == PAGEMAP_TRACKED)
 			a.return_mask = PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN;

@@ -15,11 +15,13 @@
 
 /* What the caller wants to be told of. */
 enum pagemap_want {
-	PAGEMAP_ANON,    /* private pages of the process: present or swapped, not the
-			    zero page, not a page of the mapped file */
-	PAGEMAP_PRESENT, /* any page present or swapped: shared anonymous memory */
+	PAGEMAP_PRIVATE, /* private pages of the process: present or swapped, not the
+			    zero page, not a page of a mapped file */
+	PAGEMAP_ANON,    /* the same where no file is mapped, many times faster: the
+			    kernel need not look at each page */
 	PAGEMAP_TRACKED, /* as PAGEMAP_ANON, and tells which are unchanged; needs
 			    PAGEMAP_SCAN */
+	PAGEMAP_PRESENT, /* any page present or swapped: shared anonymous memory */
 };
 
 /*

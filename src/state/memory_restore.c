@@ -41,12 +41,12 @@ static bool same_file(const struct mapped_file *f, const struct stat *st)
 /* Does the file have the bytes that the image has of it? */
 static bool same_content(const struct restore *r, const struct process *p, size_t file, int fd)
 {
-	uint64_t at = IMAGE_DATA_START;
 	__cleanup_free uint8_t *buf = malloc(2 << 16);
 	bool any = false;
 
-	for (size_t i = 0; buf && i < p->nruns; at += p->runs[i++].len) {
+	for (size_t i = 0; buf && i < p->nruns; i++) {
 		const struct run *run = &p->runs[i];
+		uint64_t at = IMAGE_DATA_START + run->place;
 		const struct mapping *m = &p->mappings[run->mapping];
 
 		if (!(run->flags & RUN_CLEAN) || m->file != file + 1)
@@ -142,9 +142,9 @@ int memory_check(struct restore *r, const struct process *p, struct err *err)
 	r->file_matches = io_alloc(p->nmapped_files + 1, sizeof(bool), err);
 	if (!has_clean || !r->file_matches)
 		return err->error;
-	if (!r->is_fed && memory_stored_bytes(p) != image_data_size(r->image))
-		return err_image(err, "%s: the data area has not the size of the stored ranges",
-				 image_path(r->image));
+	if (!r->is_fed &&
+	    (ret = memory_check_places(p, image_data_size(r->image), image_path(r->image), err)))
+		return ret;
 	for (size_t i = 0; i < p->nruns; i++)
 		if (p->runs[i].flags & RUN_CLEAN && p->mappings[p->runs[i].mapping].file)
 			has_clean[p->mappings[p->runs[i].mapping].file - 1] = true;
@@ -424,18 +424,20 @@ static void add_read(struct restore *r, const struct iovec *iov, size_t n, uint6
 static void fill_all(struct restore *r, const struct process *p)
 {
 	struct iovec iov[IOV_MAX_KERNEL];
-	uint64_t at = IMAGE_DATA_START, first = at, bytes = 0;
+	uint64_t first = IMAGE_DATA_START, bytes = 0;
 	size_t n = 0;
 
 	for (size_t i = 0; i < p->nruns; i++) {
 		const struct run *run = &p->runs[i];
-		uint64_t done = 0;
+		uint64_t at = IMAGE_DATA_START + run->place, done = 0;
 
-		if (!memory_run_wanted(r, p, run) && n) {
+		if (!memory_run_wanted(r, p, run))
+			continue;
+		if (n && at != first + bytes) {
 			add_read(r, iov, n, first, bytes);
 			n = 0;
 		}
-		while (memory_run_wanted(r, p, run) && done < run->len) {
+		while (done < run->len) {
 			uint64_t len = run->len - done < READ_MAX ? run->len - done : READ_MAX;
 
 			if (n == IOV_MAX_KERNEL || (n && bytes + len > READ_MAX)) {
@@ -450,7 +452,6 @@ static void fill_all(struct restore *r, const struct process *p)
 			bytes += len;
 			done += len;
 		}
-		at += run->len;
 	}
 	if (n)
 		add_read(r, iov, n, first, bytes);

@@ -34,7 +34,7 @@ static int add_run(struct run_walk *w, uint64_t start, uint64_t end, uint32_t fl
 	if (!v)
 		return w->err->error;
 	p->runs = v;
-	p->runs[p->nruns++] = (struct run){start, end - start, w->mapping, flags};
+	p->runs[p->nruns++] = (struct run){start, end - start, w->mapping, flags, 0};
 	p->mappings[w->mapping].stored += end - start;
 	return 0;
 }
@@ -112,6 +112,13 @@ static bool is_scanned(const struct mapping *m)
 	       !(m->flags & MAPPING_DELETED);
 }
 
+static enum pagemap_want want_of(const struct capture *c, const struct mapping *m)
+{
+	if (m->kind == MAPPING_FILE)
+		return PAGEMAP_PRIVATE;
+	return c->tracked ? PAGEMAP_TRACKED : PAGEMAP_ANON;
+}
+
 static int find_other(struct capture *c, struct process *p, size_t i, struct err *err)
 {
 	struct mapping *m = &p->mappings[i];
@@ -149,10 +156,8 @@ static int split_run(void *arg, uint64_t start, uint64_t end, bool unchanged)
 		if (start < m->start)
 			start = m->start; /* between mappings: our scratch area */
 		stop = end < m->end ? end : m->end;
-		/* Of a file, nothing is ever unchanged: track/track.c says why. */
 		if (start < stop &&
-		    (ret = add_run(&g->w, start, stop,
-				   unchanged && m->kind == MAPPING_ANON ? RUN_UNCHANGED : 0)))
+		    (ret = add_run(&g->w, start, stop, unchanged ? RUN_UNCHANGED : 0)))
 			return ret;
 		start = stop > start ? stop : end;
 	}
@@ -188,10 +193,11 @@ static int find_dirty(struct capture *c, struct process *p, int pagemap, size_t 
 		if (!is_scanned(&p->mappings[i])) {
 			ret = find_other(c, p, i, err);
 		} else {
-			while (joined && end < p->nmappings && is_scanned(&p->mappings[end]))
+			while (joined && end < p->nmappings && is_scanned(&p->mappings[end]) &&
+			       p->mappings[end].kind == p->mappings[i].kind)
 				end++;
-			ret = find_group(p, pagemap, c->tracked ? PAGEMAP_TRACKED : PAGEMAP_ANON, i,
-					 end, first, err);
+			ret = find_group(p, pagemap, want_of(c, &p->mappings[i]), i, end, first,
+					 err);
 		}
 		if (ret)
 			return ret;
@@ -252,6 +258,9 @@ static void codec(struct codec *c, struct process *p)
 		codec_u32(c, &p->runs[i].mapping);
 		codec_u32(c, &p->runs[i].flags);
 	}
+	/* A note on the places may follow. */
+	if (!c->writing)
+		memory_place_runs(p);
 }
 
 static int validate(const struct process *p, struct err *err)
@@ -285,7 +294,8 @@ uint64_t memory_stored_bytes(const struct process *p)
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < p->nruns; i++)
-		n += p->runs[i].len;
+		if (!(p->runs[i].flags & RUN_PARENT))
+			n += p->runs[i].len;
 	return n;
 }
 

@@ -65,16 +65,20 @@ enum run_flag {
 	/* The same bytes are in the mapped file: needed only where the file is
 	 * missing or another one. */
 	RUN_CLEAN = 1u << 0,
-	/* Capture of a tracked program: nobody wrote to it since the last round. */
-	RUN_UNCHANGED = 1u << 1,
+	/* Not in the data area: in the image's parent, at the same address. */
+	RUN_PARENT = 1u << 1,
+	/* Capture of a tracked program: nobody wrote to it since the last round.
+	 * Never stored. */
+	RUN_UNCHANGED = 1u << 31,
 };
 
 /* A range of pages that is stored.  The data area holds the runs one after
- * the other, so that the place of each follows from the lengths before it. */
+ * the other, unless places_given (state/places.c). */
 struct run {
 	uint64_t start, len;
 	uint32_t mapping; /* index */
 	uint32_t flags;
+	uint64_t place; /* offset in the data area; 0 for RUN_PARENT */
 };
 
 struct pending_signal {
@@ -159,6 +163,7 @@ struct process {
 	size_t nmapped_files, mapped_files_cap;
 	struct run *runs;
 	size_t nruns, runs_cap;
+	bool places_given;   /* runs do not simply follow each other in the data area */
 	uint64_t xcomp_perm; /* arch_prctl(ARCH_GET_XCOMP_PERM) */
 	/* threads; [0] is the leader */
 	struct thread *threads;

@@ -14,9 +14,9 @@
 /* Order of capture, of the notes and of the restart's calls: memory comes
  * first, since it needs the image's descriptor; the limits last. */
 const struct state_ops *const state_kinds[] = {
-	&state_system, &state_ids,          &state_memory,  &state_runs,
-	&state_files,  &state_timers,       &state_signals, &state_scheduling,
-	&state_advice, &state_surroundings, NULL,
+	&state_system,     &state_ids,    &state_memory,       &state_runs,
+	&state_places,     &state_files,  &state_timers,       &state_signals,
+	&state_scheduling, &state_advice, &state_surroundings, NULL,
 };
 
 static void notice(void (*fn)(void *, const char *), void *arg, const char *fmt, va_list ap)
@@ -96,6 +96,15 @@ static int load_threads(struct image *img, struct process *p, struct err *err)
 	return p->nthreads ? 0 : err_image(err, "%s: it has no threads", image_path(img));
 }
 
+/* What the image says that it needs must be there. */
+static int check_needs(struct image *img, const struct process *p, struct err *err)
+{
+	if ((image_required(img) & IMAGE_NEEDS_PLACES) && !p->places_given)
+		return err_image(err, "%s: the note on the places of the stored ranges is missing",
+				 image_path(img));
+	return 0;
+}
+
 int process_load(struct image *img, struct process *p, struct err *err)
 {
 	int ret = 0;
@@ -105,6 +114,8 @@ int process_load(struct image *img, struct process *p, struct err *err)
 		ret = load_kind(img, state_kinds[i], p, err);
 	if (!ret)
 		ret = load_threads(img, p, err);
+	if (!ret)
+		ret = check_needs(img, p, err);
 	for (size_t i = 0; state_kinds[i] && !ret; i++)
 		if (state_kinds[i]->validate)
 			ret = state_kinds[i]->validate(p, err);
@@ -126,6 +137,8 @@ int process_store(const struct process *p, struct image_writer *w, struct err *e
 		struct codec c = codec_writer(&b);
 		int ret;
 
+		if (state_kinds[i]->is_needed && !state_kinds[i]->is_needed(p))
+			continue;
 		/* A writing codec reads the model only. */
 		state_kinds[i]->codec(&c, (struct process *)(uintptr_t)p);
 		if (b.failed || c.bad)

@@ -66,6 +66,8 @@ struct state_ops {
 	bool optional; /* an image may lack the note: nothing of this kind is restored then */
 	/* Fill p from the stopped target.  Refuse what cannot be restored. */
 	int (*capture)(struct capture *c, struct process *p, struct err *err);
+	/* Is the note written at all?  NULL: always. */
+	bool (*is_needed)(const struct process *p);
 	/* Write or read the note's bytes. */
 	void (*codec)(struct codec *c, struct process *p);
 	/* After reading: are the values possible at all?  (-EBADMSG via err_image) */
@@ -84,7 +86,8 @@ struct state_ops {
 };
 
 extern const struct state_ops state_system, state_ids, state_surroundings, state_memory, state_runs,
-	state_threads, state_signals, state_timers, state_files, state_scheduling, state_advice;
+	state_places, state_threads, state_signals, state_timers, state_files, state_scheduling,
+	state_advice;
 extern const struct state_ops *const state_kinds[]; /* NULL-terminated, in order */
 
 /* Calls notice(), formatted. */

@@ -39,12 +39,23 @@
 #define REGIONS 512
 /* Pages armed at a time: the target's mappings are locked meanwhile (0.6 ms). */
 #define PAGES_AT_ONCE 16384
+/* Bytes let go at a time, for the same reason; a multiple of a huge page. */
+#define UNREGISTER_STEP (16ULL << 20)
 
 struct track {
 	pid_t pid;
 	int uffd, procfd, pagemap;
 	struct buf text; /* of the maps, kept for its room */
 };
+
+static void track_close(struct track *t)
+{
+	io_close_fd(&t->uffd);
+	io_close_fd(&t->procfd);
+	io_close_fd(&t->pagemap);
+	buf_done(&t->text);
+	free(t);
+}
 
 static int new_track(pid_t pid, int uffd, struct track **ret, struct err *err)
 {
@@ -61,22 +72,11 @@ static int new_track(pid_t pid, int uffd, struct track **ret, struct err *err)
 	t->pagemap = openat(t->procfd, "pagemap", O_RDONLY | O_CLOEXEC);
 	if (t->procfd < 0 || t->pagemap < 0) {
 		err_sys(err, -errno, "cannot open /proc/%d/pagemap", pid);
-		track_stop(t);
+		track_close(t);
 		return err->error;
 	}
 	*ret = t;
 	return 0;
-}
-
-void track_stop(struct track *t)
-{
-	if (!t)
-		return;
-	io_close_fd(&t->uffd);
-	io_close_fd(&t->procfd);
-	io_close_fd(&t->pagemap);
-	buf_done(&t->text);
-	free(t);
 }
 
 int track_adopt(pid_t pid, int uffd, struct track **ret, struct err *err)
@@ -182,7 +182,7 @@ int track_start(struct remote *r, struct track **ret, struct err *err)
 	if ((ret_code = new_track(r->pid, ret_code, &t, err)))
 		return ret_code;
 	if ((ret_code = set_up(t->uffd, err)) || (ret_code = track_check(t, err))) {
-		track_stop(t);
+		track_close(t);
 		return ret_code;
 	}
 	*ret = t;
@@ -234,9 +234,8 @@ static int arm(struct round *r, uint64_t start, uint64_t end, bool all)
 			.vec = (uintptr_t)v,
 			.vec_len = REGIONS,
 			.max_pages = PAGES_AT_ONCE,
-			.category_inverted = PAGE_IS_PFNZERO | PAGE_IS_FILE,
-			.category_mask =
-				PAGE_IS_PFNZERO | PAGE_IS_FILE | (all ? 0 : PAGE_IS_WRITTEN),
+			.category_inverted = PAGE_IS_PFNZERO,
+			.category_mask = PAGE_IS_PFNZERO | (all ? 0 : PAGE_IS_WRITTEN),
 			.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 			.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 		};
@@ -324,15 +323,20 @@ static int visit(struct round *r, const struct proc_maps *maps)
 	return tell(r);
 }
 
+static int read_maps(struct track *t, struct proc_maps *maps, struct err *err)
+{
+	if (io_read_file(t->procfd, "maps", &t->text) || !t->text.len)
+		return err_set(err, -ESRCH, "process %d has ended", t->pid);
+	return proc_parse_maps(t->text.p, maps, err);
+}
+
 int track_round(struct track *t, track_fn fn, void *arg, uint64_t *ret_bytes, struct err *err)
 {
 	struct round r = {.t = t, .fn = fn, .arg = arg};
 	struct proc_maps maps = {0};
-	int ret = io_read_file(t->procfd, "maps", &t->text);
+	int ret = read_maps(t, &maps, err);
 
-	if (ret || !t->text.len)
-		return err_set(err, -ESRCH, "process %d has ended", t->pid);
-	if ((ret = proc_parse_maps(t->text.p, &maps, err)))
+	if (ret)
 		return ret;
 	ret = visit(&r, &maps);
 	proc_maps_done(&maps);
@@ -343,4 +347,39 @@ int track_round(struct track *t, track_fn fn, void *arg, uint64_t *ret_bytes, st
 	if (ret < 0 && !err->error)
 		return err_sys(err, ret, "cannot track the memory of process %d", t->pid);
 	return ret;
+}
+
+/* --- the end --- */
+
+/*
+ * Taking the protection off 1 GiB takes 25 ms.  Left to close(), the kernel would do
+ * so in one go, with all page faults of the program waiting.
+ */
+static void unregister(const struct track *t, const struct proc_map *m)
+{
+	uint64_t at = m->start;
+
+	while (at < m->end) {
+		uint64_t next = ALIGN_DOWN(at, UNREGISTER_STEP) + UNREGISTER_STEP;
+		struct uffdio_range r = {at, (next < m->end ? next : m->end) - at};
+
+		if (ioctl(t->uffd, UFFDIO_UNREGISTER, &r))
+			return; /* gone, or no room for one more mapping: close() does it */
+		at += r.len;
+	}
+}
+
+void track_stop(struct track *t)
+{
+	struct err ignored = ERR_INIT;
+	struct proc_maps maps = {0};
+
+	if (!t)
+		return;
+	if (t->procfd >= 0 && !read_maps(t, &maps, &ignored))
+		for (size_t i = 0; i < maps.n; i++)
+			if (is_tracked_kind(&maps.v[i]))
+				unregister(t, &maps.v[i]);
+	proc_maps_done(&maps);
+	track_close(t);
 }

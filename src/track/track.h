@@ -63,7 +63,8 @@ struct track;
  */
 int track_start(struct remote *r, struct track **ret, struct err *err) __must_check;
 
-/* Ends it (the kernel unprotects the pages).  Accepts NULL. */
+/* Ends it, and takes the protection off, 25 ms a GiB, step by step: the target may
+ * run.  Accepts NULL. */
 void track_stop(struct track *t);
 
 /* Called for each written range, ascending, page-aligned; != 0 ends the round. */

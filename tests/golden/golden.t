@@ -27,6 +27,22 @@ follows_the_page() { # SUBJECT
 	verdict
 }
 
+live_image_follows_the_page() { # with the note PLACES
+	need python3
+	become user
+	launch "$SUBJECTS/mem_written" "$CTL" 16 100 20
+	wait_ready
+	local i
+	for i in 1 2 3 4 5 6; do
+		expect 0 "$GODWIT" checkpoint "$PID" --pause=live
+		read_image myckpt || fail "$(cat page.err)"
+		# bit 0 of the required features, at byte 80
+		[[ $(od -An -tu1 -j80 -N1 myckpt | tr -d ' ') != 1 ]] || break
+	done
+	[[ $i -lt 6 ]] || skip "no image had its pages out of order"
+	verdict
+}
+
 same_memory() {
 	need python3
 	become user
@@ -88,6 +104,7 @@ for s in mem_anon mem_sparse mem_runs mem_shared_anon mem_file_private threads t
 	timers files_locked files_devices socketpairs sockets_listening eventfds signalfds timerfds; do
 	[[ ! -e $TOP/tests/subjects/$s.c ]] || try "image_of_${s}_follows_the_page" follows_the_page "$s"
 done
+try live_image_follows_the_page live_image_follows_the_page
 try image_holds_the_memory_of_the_program same_memory
 try two_readers_refuse_the_same both_refuse
 for i in "$TOP"/tests/golden/v*/*.image; do

@@ -120,6 +120,8 @@ MAPPINGS = [(n, "u64") for n in ("start_code", "end_code", "start_data", "end_da
 
 RUNS = ("list", [("start", "u64"), ("len", "u64"), ("mapping", "u32"), ("flags", "u32")], 1 << 30)
 
+PLACES = ("list", "u64", 1 << 30)
+
 THREAD = [("tid", "i32"), ("comm", chars(16)), ("regs", 216), ("sigmask", "u64"), ("altstack_sp", "u64"),
           ("altstack_size", "u64"), ("altstack_flags", "u32"), ("robust_list", "u64"),
           ("robust_len", "u64"), ("tid_address", "u64"), ("rseq_addr", "u64"), ("rseq_len", "u32"),
@@ -180,8 +182,10 @@ ADVICE = ("list", [("start", "u64"), ("end", "u64"), ("flags", "u32")], 1 << 22)
 
 NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPINGS), 4: ("RUNS", RUNS),
          5: ("THREAD", THREAD), 6: ("SIGNALS", SIGNALS), 7: ("TIMERS", TIMERS), 8: ("FILES", FILES),
-         9: ("SURROUNDINGS", SURROUNDINGS), 10: ("SCHEDULING", SCHEDULING), 11: ("ADVICE", ADVICE)}
-ONE_EACH = [n for n in NOTES if n not in (5, 10, 11)]
+         9: ("SURROUNDINGS", SURROUNDINGS), 10: ("SCHEDULING", SCHEDULING), 11: ("ADVICE", ADVICE),
+         12: ("PLACES", PLACES)}
+ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12)]
+NEEDS_PLACES = 1
 
 
 # --- sections 1 to 7: the file ---
@@ -208,7 +212,7 @@ class Image:
          self.notes_size, self.phdr_off, self.phdr_count, self.sums_off,
          self.sums_hash) = struct.unpack_from("<II9Q", b, 72)
         need(self.version == 1, "version %d" % self.version)
-        need(self.required == 0, "required features")
+        need(self.required & ~NEEDS_PLACES == 0, "required features")
         need(self.block == BLOCK, "size of blocks")
 
     def layout(self):
@@ -274,7 +278,7 @@ class Image:
 # --- the process ---
 
 class Process:
-    scheduling, advice = {}, []
+    scheduling, advice, places = {}, [], None
 
     def __init__(self, image):
         self.image = image
@@ -307,17 +311,22 @@ class Process:
             need(m["start"] >= last and m["end"] > m["start"] and (m["start"] | m["end"]) % 4096 == 0, "mapping")
             need(1 <= m["kind"] <= 6 and m["prot"] <= 7 and m["file"] <= len(self.mappings["files"]), "mapping")
             last = m["end"]
+        if self.image.required & NEEDS_PLACES:
+            need(self.places is not None, "the note PLACES is missing")
+        if self.places is not None:
+            need(len(self.places) == len(self.runs), "the note PLACES is of other runs")
         clean, at, place = False, 0, 4096
-        for r in self.runs:
+        for i, r in enumerate(self.runs):
             if r["flags"] & 1 and not clean:
                 clean, at = True, 0
             m = maps[r["mapping"]] if r["mapping"] < len(maps) else None
             need(m and r["flags"] == int(clean) and r["len"] and (r["start"] | r["len"]) % 4096 == 0, "run")
             need(r["start"] >= at and m["start"] <= r["start"] and r["start"] + r["len"] <= m["end"], "run")
             need(m["kind"] not in (3, 6), "a run in a mapping that stores nothing")
-            r["place"] = place
+            r["place"] = place if self.places is None else 4096 + self.places[i]
+            need(r["place"] % 4096 == 0 and r["place"] + r["len"] <= self.image.d, "place of a run")
             at, place = r["start"] + r["len"], place + r["len"]
-        need(place == self.image.d, "the runs do not fill the data area")
+        need(self.places is not None or place == self.image.d, "the runs do not fill the data area")
         for f in self.files["fds"]:
             need(f["file"] < len(self.files["files"]), "a descriptor of no file")
 
@@ -328,7 +337,8 @@ class Process:
             for at in range(0, filesz, 4096):
                 need(place.get(vaddr + at) == off + at, "segment at %#x: not what the runs say" % vaddr)
         stored = sum(s[3] for s in self.image.segments)
-        need(stored == self.image.data_size, "segments hold %d bytes, runs %d" % (stored, self.image.data_size))
+        runs = sum(r["len"] for r in self.runs)
+        need(stored == runs, "segments hold %d bytes, runs %d" % (stored, runs))
 
 
     def same_memory(self, pid):
