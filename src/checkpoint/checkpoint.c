@@ -201,19 +201,33 @@ static const struct step steps_copy[] = {
 	{0},
 };
 
-/* --pause=live */
+/* --pause=live, --incremental */
+/* clang-format off */
 static const struct step steps_live[] = {
-	{"open image", live_begin},   {"track", live_track},
-	{"rounds", live_rounds},      {"look", job_look},
-	{"stop", job_stop},           {"last look", live_last_look},
-	{"prepare", job_prepare},     {"collect", job_collect},
-	{"give back", job_give_back}, {"plan", live_plan},
-	{"notes", job_write_notes},   {"memory", live_copy_rest},
-	{"release", step_release},    {"untrack", live_untrack},
-	{"files", live_copy_files},   {"segments", job_write_segments},
-	{"sums", live_settle},        {"commit", step_commit},
-	{"kill", step_kill},          {0},
+	{"open image", live_begin},
+	{"track", live_track},
+	{"rounds", live_rounds},
+	{"look", job_look},
+	{"stop", job_stop},
+	{"last look", live_last_look},
+	{"prepare", job_prepare},
+	{"collect", job_collect},
+	{"arm", live_arm},
+	{"give back", job_give_back},
+	{"plan", live_plan},
+	{"notes", job_write_notes},
+	{"memory", live_copy_rest},
+	{"release", step_release},
+	{"untrack", live_untrack},
+	{"files", live_copy_files},
+	{"segments", job_write_segments},
+	{"sums", live_settle},
+	{"commit", step_commit},
+	{"keep", live_keep},
+	{"kill", step_kill},
+	{0},
 };
+/* clang-format on */
 
 void job_done(struct job *j)
 {
@@ -311,7 +325,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 
 	if (ret)
 		return ret;
-	steps = j.o->pause == PAUSE_LIVE ? steps_live : steps_copy;
+	steps = j.o->pause == PAUSE_LIVE || j.o->incremental ? steps_live : steps_copy;
 	for (size_t i = 0; steps[i].name && !ret; i++) {
 		uint64_t begun = now_ns();
 
@@ -328,6 +342,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 	if (j.first_pause_ns > r->pause_ns)
 		r->pause_ns = j.first_pause_ns;
 	r->rounds = j.rounds;
+	r->has_parent = j.has_parent;
 	r->total_ns = now_ns() - j.begun_ns;
 	r->nthreads = (uint32_t)j.proc->nthreads;
 	job_done(&j);

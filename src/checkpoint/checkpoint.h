@@ -26,6 +26,7 @@ struct checkpoint_options {
 	bool kill;          /* end the program once the image is safe */
 	pid_t ignore_child; /* a child of the program that is ours, or 0 */
 	enum checkpoint_pause pause;
+	bool incremental; /* store what was written since the last such checkpoint */
 	unsigned threads; /* that copy memory; 0: as many as make sense */
 };
 
@@ -36,11 +37,12 @@ struct checkpoint_result {
 	uint64_t total_ns;
 	uint32_t nthreads;
 	uint32_t nsteps;
+	bool has_parent; /* it is incremental: another image holds the rest */
 	uint32_t rounds; /* PAUSE_LIVE: of copying while it ran; 0: not possible here */
 	struct checkpoint_step {
 		char name[16];
 		uint64_t ns;
-	} steps[20]; /* what took how long, in order */
+	} steps[24]; /* what took how long, in order */
 };
 
 /*

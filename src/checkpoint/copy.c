@@ -42,7 +42,7 @@ struct copy {
 /* Index of the run that holds byte `at` of the data area. */
 static size_t find_run(const struct job *j, uint64_t at)
 {
-	size_t lo = j->first_gathered, hi = j->proc->nruns;
+	size_t lo = 0, hi = j->proc->nruns;
 
 	while (hi - lo > 1) {
 		size_t mid = lo + (hi - lo) / 2;
@@ -109,6 +109,14 @@ static int bad_read(struct job *j, const struct run *r, uint64_t skip, int ret, 
 	if (ret == -EIO || ret == -EFAULT || ret == -ENODATA)
 		return err_hint(err, "its file may have been cut while it was mapped");
 	return ret;
+}
+
+int job_read_run(struct job *j, const struct run *r, uint64_t skip, uint8_t *to, size_t len,
+		 struct err *err)
+{
+	int ret = read_part(j, r, skip, to, len);
+
+	return ret ? bad_read(j, r, skip, ret, err) : 0;
 }
 
 int job_gather(struct job *j, uint64_t at, size_t len, uint8_t *buf, struct err *err)
@@ -280,7 +288,8 @@ static int open_files(struct job *j, struct err *err)
 		struct mapped_file *f;
 		struct stat st;
 
-		if (!(p->runs[i].flags & RUN_CLEAN) || j->file_fd[file - 1] >= 0)
+		if (!(p->runs[i].flags & RUN_CLEAN) || p->runs[i].flags & RUN_PARENT ||
+		    j->file_fd[file - 1] >= 0)
 			continue;
 		f = &p->mapped_files[file - 1];
 		j->file_fd[file - 1] = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -296,6 +305,8 @@ int job_plan_copy(struct job *j, struct err *err)
 	struct process *p = j->proc;
 	uint64_t at = 0;
 
+	if (!p->places_given)
+		memory_place_runs(p);
 	j->run_at = io_alloc(p->nruns + 1, sizeof(*j->run_at), err);
 	j->file_fd = io_alloc(p->nmapped_files + 1, sizeof(*j->file_fd), err);
 	if (!j->run_at || !j->file_fd)

@@ -159,9 +159,9 @@ static uint32_t segment_flags(const struct mapping *m)
  * more in memory than in the file reads as zeros, which is what never-touched
  * pages are.
  */
-static int write_mapping(struct job *j, size_t i, size_t *dirty, size_t *clean, struct err *err)
+static int write_mapping(const struct process *p, struct image_writer *w, size_t i, size_t *dirty,
+			 size_t *clean, struct err *err)
 {
-	const struct process *p = j->proc;
 	const struct mapping *m = &p->mappings[i];
 	uint64_t at = m->start, off = 0, filesz = 0;
 	int ret;
@@ -178,29 +178,33 @@ static int write_mapping(struct job *j, size_t i, size_t *dirty, size_t *clean, 
 			break;
 		const struct run *r = &p->runs[*next];
 
-		if (r->start > at && (ret = image_writer_segment(j->writer, at, r->start - at, off,
-								 filesz, segment_flags(m), err)))
+		if (r->start > at && (ret = image_writer_segment(w, at, r->start - at, off, filesz,
+								 segment_flags(m), err)))
 			return ret;
 		at = r->start;
-		off = IMAGE_DATA_START + j->run_at[*next];
-		filesz = r->len;
+		off = IMAGE_DATA_START + r->place;
+		filesz = r->flags & RUN_PARENT ? 0 : r->len;
 		(*next)++;
 	}
-	return image_writer_segment(j->writer, at, m->end - at, off, filesz, segment_flags(m), err);
+	return image_writer_segment(w, at, m->end - at, off, filesz, segment_flags(m), err);
 }
 
-int job_write_segments(struct job *j, struct err *err)
+int segments_write(const struct process *p, struct image_writer *w, struct err *err)
 {
-	const struct process *p = j->proc;
 	size_t dirty = 0, clean = 0;
 
 	while (clean < p->nruns && !(p->runs[clean].flags & RUN_CLEAN))
 		clean++;
 	for (size_t i = 0; i < p->nmappings; i++) {
-		int ret = write_mapping(j, i, &dirty, &clean, err);
+		int ret = write_mapping(p, w, i, &dirty, &clean, err);
 
 		if (ret)
 			return ret;
 	}
 	return 0;
+}
+
+int job_write_segments(struct job *j, struct err *err)
+{
+	return segments_write(j->proc, j->writer, err);
 }

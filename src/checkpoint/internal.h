@@ -21,16 +21,16 @@ struct job {
 	struct early_advice early;
 	struct early_scheduling early_scheduling;
 	struct image_writer *writer;
-	int front;             /* socket to the command */
-	uint64_t *run_at;      /* offset of each run in the data area; [nruns]: its size */
-	int *file_fd;          /* per mapped file: open for its clean pages, or -1 */
-	size_t first_gathered; /* run_at ascends from this run on */
+	int front;        /* socket to the command */
+	uint64_t *run_at; /* offset of each run in the data area; [nruns]: its size */
+	int *file_fd;     /* per mapped file: open for its clean pages, or -1 */
 	uint64_t stopped_ns, released_ns, begun_ns;
 	bool released;
 	/* --pause=live */
 	struct live *live;
 	uint64_t first_pause_ns; /* the short stop that begins it */
 	unsigned rounds;
+	bool has_parent; /* --incremental: the image stands on another one */
 };
 
 /* CLOCK_MONOTONIC. */
@@ -62,7 +62,8 @@ bool job_is_cancelled(const struct job *j);
 
 /* core_notes.c: the notes that debuggers know, and each thread's registers. */
 int job_write_notes(struct job *j, struct err *err) __must_check;
-/* core_notes.c: a PT_LOAD for each stored run and each gap. */
+/* core_notes.c: a PT_LOAD for each stored run and each gap; the places of the runs are known. */
+int segments_write(const struct process *p, struct image_writer *w, struct err *err) __must_check;
 int job_write_segments(struct job *j, struct err *err) __must_check;
 
 /* copy.c: blocks of the data area that hold memory of the program; the target is stopped. */
@@ -73,7 +74,10 @@ int job_copy_memory_and_notes(struct job *j, struct err *err) __must_check;
 int job_copy_files(struct job *j, struct err *err) __must_check;
 /* copy.c: len bytes (at most IMAGE_BLOCK) of the data area, from offset at, to buf. */
 int job_gather(struct job *j, uint64_t at, size_t len, uint8_t *buf, struct err *err) __must_check;
-/* copy.c: the places of the runs, the files of the clean ones. */
+/* copy.c: len bytes of a run, skip bytes into it; a clean one is read from its file. */
+int job_read_run(struct job *j, const struct run *r, uint64_t skip, uint8_t *to, size_t len,
+		 struct err *err) __must_check;
+/* copy.c: the places of the runs, unless places_given; the files of the clean ones. */
 int job_plan_copy(struct job *j, struct err *err) __must_check;
 
 #endif

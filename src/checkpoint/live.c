@@ -21,9 +21,11 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "checkpoint/lineage.h"
 #include "checkpoint/pieces.h"
 #include "checkpoint/slots.h"
 #include "state/memory.h"
+#include "track/keeper.h"
 #include "track/track.h"
 
 /* As much is copied within the pause: a fraction of a millisecond. */
@@ -37,11 +39,11 @@ struct ranges {
 };
 
 struct live {
-	struct track *track; /* NULL: not possible here */
+	struct track *track; /* NULL: not possible here, or not yet */
+	struct lineage lineage;
 	struct slots slots;
 	struct slot_list todo; /* where what is to be copied next is, and goes */
 	struct ranges ranges;
-	uint64_t rest_from; /* of the data area: from here on it comes from files */
 	int mem;
 };
 
@@ -50,6 +52,7 @@ void live_done(struct live *l)
 	if (!l)
 		return;
 	track_stop(l->track);
+	lineage_done(&l->lineage);
 	slots_done(&l->slots);
 	slot_list_done(&l->todo);
 	free(l->ranges.v);
@@ -60,12 +63,18 @@ void live_done(struct live *l)
 int live_begin(struct job *j, struct err *err)
 {
 	char path[64];
+	int ret;
 
 	j->live = io_alloc(1, sizeof(*j->live), err);
 	if (!j->live)
 		return err->error;
+	j->live->lineage.sock = -1;
 	snprintf(path, sizeof(path), "/proc/%d/mem", j->o->pid);
 	j->live->mem = open(path, O_RDONLY | O_CLOEXEC);
+	if (!j->o->incremental)
+		keeper_end(j->o->pid);
+	else if ((ret = lineage_open(j, &j->live->lineage, &j->live->track, err)))
+		return ret;
 	fault_point("image begun");
 	return image_writer_open(j->o->image, &j->writer, err);
 }
@@ -85,6 +94,8 @@ int live_track(struct job *j, struct err *err)
 	struct err why = ERR_INIT;
 	int ret;
 
+	if (j->live->track || j->o->pause != PAUSE_LIVE)
+		return 0;
 	if ((ret = job_stop(j, err)) || (ret = job_prepare(j, err)))
 		return ret;
 	ret = track_start(&j->remote, &j->live->track, &why);
@@ -136,7 +147,7 @@ int live_rounds(struct job *j, struct err *err)
 	uint64_t bytes = 0, before = UINT64_MAX;
 	unsigned stuck = 0;
 
-	if (!j->live->track)
+	if (!j->live->track || j->o->pause != PAUSE_LIVE)
 		return 0;
 	for (j->rounds = 0; j->rounds < MAX_ROUNDS && stuck < 2; before = bytes) {
 		int ret = copy_round(j, &bytes, err);
@@ -155,6 +166,14 @@ int live_rounds(struct job *j, struct err *err)
 
 /* --- stopped --- */
 
+/* Nothing is known of the past any more: everything is copied now. */
+static void forget_track(struct live *l)
+{
+	track_stop(l->track);
+	l->track = NULL;
+	lineage_done(&l->lineage);
+}
+
 /* May what was seen so far be believed? */
 int live_last_look(struct job *j, struct err *err)
 {
@@ -163,26 +182,55 @@ int live_last_look(struct job *j, struct err *err)
 	(void)err;
 	if (j->live->track && track_check(j->live->track, &why)) {
 		say_why_not(j, &why);
-		return 0;
+		forget_track(j->live);
 	}
 	j->capture.tracked = j->live->track != NULL;
 	return 0;
 }
 
-static bool is_copied(const struct run *r)
+/* For the next incremental checkpoint: what is written from now on. */
+int live_arm(struct job *j, struct err *err)
 {
-	return r->flags & RUN_UNCHANGED;
+	struct live *l = j->live;
+	struct err why = ERR_INIT;
+	int ret = 0;
+
+	(void)err;
+	if (!j->o->incremental || j->o->kill)
+		return 0;
+	if (!l->track)
+		ret = track_start(&j->remote, &l->track, &why);
+	fault_point("armed");
+	if (!ret)
+		ret = track_round(l->track, NULL, NULL, NULL, &why);
+	if (!ret)
+		return 0;
+	capture_notice(&j->capture, "%s", why.what);
+	capture_notice(&j->capture, "the next checkpoint will be complete as well (hint: %s)",
+		       why.hint);
+	track_stop(l->track);
+	l->track = NULL;
+	return 0;
 }
 
-/* Is every page of the run in a slot?  An unchanged page was met by a round. */
-static bool has_slots(const struct slots *s, const struct run *r)
+/*
+ * How many bytes from addr on, within an unchanged run, are there already: *in_slot
+ * says whether in this image or in the parent.  0: nowhere.
+ */
+static uint64_t already_there(const struct live *l, const struct run *r, uint64_t addr,
+			      bool *in_slot, size_t *slot)
 {
-	uint64_t at = r->start, end = r->start + r->len;
+	uint64_t len = r->start + r->len - addr;
+	const struct slot *s;
 
-	for (size_t i = slots_find(s, at); i < s->n && s->v[i].start <= at; i++)
-		if ((at = s->v[i].start + s->v[i].len) >= end)
-			return true;
-	return false;
+	*slot = slots_find(&l->slots, addr);
+	s = *slot < l->slots.n ? &l->slots.v[*slot] : NULL;
+	*in_slot = s && s->start <= addr;
+	if (*in_slot)
+		return s->start + s->len - addr < len ? s->start + s->len - addr : len;
+	if (s && s->start - addr < len)
+		len = s->start - addr;
+	return lineage_has(&l->lineage, addr, &len) ? len : 0;
 }
 
 /* What must be copied now, in the order of addresses. */
@@ -193,19 +241,29 @@ static int list_changed(struct job *j, struct err *err)
 	l->ranges.n = l->todo.n = 0;
 	l->ranges.err = err;
 	for (size_t i = 0; i < j->proc->nruns; i++) {
-		struct run *r = &j->proc->runs[i];
+		const struct run *r = &j->proc->runs[i];
+		uint64_t at = r->start, end = r->start + r->len;
 
 		if (r->flags & RUN_CLEAN)
 			break;
-		if (is_copied(r) && !has_slots(&l->slots, r))
-			r->flags &= ~(uint32_t)RUN_UNCHANGED;
-		if (!is_copied(r) && note_range(&l->ranges, r->start, r->start + r->len))
-			return err->error;
+		while (at < end) {
+			bool changed = !(r->flags & RUN_UNCHANGED), in_slot;
+			uint64_t len = end - at;
+			size_t slot;
+
+			if (!changed && !(len = already_there(l, r, at, &in_slot, &slot))) {
+				changed = true;
+				len = PAGE_SIZE_4K;
+			}
+			if (changed && note_range(&l->ranges, at, at + len))
+				return err->error;
+			at += len;
+		}
 	}
 	return slots_place(&l->slots, l->ranges.v, l->ranges.n, &l->todo, err);
 }
 
-/* Cuts the runs where their places do not follow each other. */
+/* The runs anew, cut where their places do not follow each other. */
 struct cutter {
 	struct run *v;
 	size_t n, cap;
@@ -218,7 +276,8 @@ static int cut_add(struct cutter *c, struct run r)
 	void *v;
 
 	if (last && last->mapping == r.mapping && last->flags == r.flags &&
-	    last->start + last->len == r.start && last->place + last->len == r.place) {
+	    last->start + last->len == r.start &&
+	    (r.flags & RUN_PARENT || last->place + last->len == r.place)) {
 		last->len += r.len;
 		return 0;
 	}
@@ -230,46 +289,64 @@ static int cut_add(struct cutter *c, struct run r)
 	return 0;
 }
 
-static int cut_run(struct cutter *c, const struct slots *s, struct run r)
+static int cut_run(struct cutter *c, const struct live *l, struct run r)
 {
-	uint64_t at = r.start, end = r.start + r.len;
+	const struct run whole = r;
 
-	r.flags = 0;
-	for (size_t i = slots_find(s, at); at < end; i++) {
-		const struct slot *slot = &s->v[i];
-		uint64_t skip = at - slot->start;
+	for (uint64_t at = r.start; at < whole.start + whole.len; at += r.len) {
+		bool in_slot;
+		size_t i;
 		int ret;
 
-		r.start = at;
-		r.len = slot->len - skip < end - at ? slot->len - skip : end - at;
-		r.place = slot->off + skip;
+		r = (struct run){.start = at, .mapping = whole.mapping};
+		r.len = already_there(l, &whole, at, &in_slot, &i);
+		if (in_slot)
+			r.place = l->slots.v[i].off + (at - l->slots.v[i].start);
+		else
+			r.flags = RUN_PARENT;
+		if (!r.len) /* list_changed has given a place to what is nowhere else */
+			return err_set(c->err, -EPROTO, "memory without a place");
 		if ((ret = cut_add(c, r)))
 			return ret;
-		at += r.len;
 	}
 	return 0;
 }
 
-static int place_runs(struct job *j, struct err *err)
+/* A clean run: from a file, or like one of the parent's from the same file. */
+static int cut_clean(struct cutter *c, const struct live *l, const struct process *p, struct run r,
+		     uint64_t *end)
+{
+	const struct run whole = r;
+
+	for (uint64_t at = r.start; at < whole.start + whole.len; at += r.len) {
+		uint64_t len = whole.start + whole.len - at;
+		bool below = lineage_has_clean(&l->lineage, p, &whole, at, &len);
+		int ret;
+
+		r = (struct run){at, len, whole.mapping, RUN_CLEAN, *end};
+		if (below) {
+			r.flags |= RUN_PARENT;
+			r.place = 0;
+		} else {
+			*end += len;
+		}
+		if ((ret = cut_add(c, r)))
+			return ret;
+	}
+	return 0;
+}
+
+static int place_runs(struct job *j, uint64_t *ret_end, struct err *err)
 {
 	struct live *l = j->live;
 	struct process *p = j->proc;
 	struct cutter c = {.err = err};
-	uint64_t clean = l->slots.end;
 	int ret = 0;
 
-	l->rest_from = clean;
-	for (size_t i = 0; i < p->nruns && !ret; i++) {
-		struct run r = p->runs[i];
-
-		if (r.flags & RUN_CLEAN) {
-			r.place = clean;
-			clean += r.len;
-			ret = cut_add(&c, r);
-		} else {
-			ret = cut_run(&c, &l->slots, r);
-		}
-	}
+	*ret_end = l->slots.end;
+	for (size_t i = 0; i < p->nruns && !ret; i++)
+		ret = p->runs[i].flags & RUN_CLEAN ? cut_clean(&c, l, p, p->runs[i], ret_end)
+						   : cut_run(&c, l, p->runs[i]);
 	if (ret) {
 		free(c.v);
 		return ret;
@@ -278,7 +355,8 @@ static int place_runs(struct job *j, struct err *err)
 	p->runs = c.v;
 	p->nruns = c.n;
 	p->runs_cap = c.cap;
-	return image_writer_set_data_size(j->writer, clean, err);
+	memory_count_stored(p);
+	return 0;
 }
 
 /* Do the runs follow each other as if there had been no rounds? */
@@ -287,6 +365,8 @@ static bool in_order(const struct process *p, uint64_t data_size)
 	uint64_t at = 0;
 
 	for (size_t i = 0; i < p->nruns; i++) {
+		if (p->runs[i].flags & RUN_PARENT)
+			continue;
 		if (p->runs[i].place != at)
 			return false;
 		at += p->runs[i].len;
@@ -300,23 +380,16 @@ int live_plan(struct job *j, struct err *err)
 	uint64_t end;
 	int ret;
 
-	if ((ret = list_changed(j, err)) || (ret = place_runs(j, err)))
+	if ((ret = list_changed(j, err)) || (ret = place_runs(j, &end, err)))
 		return ret;
-	if ((ret = job_plan_copy(j, err)))
-		return ret;
-	for (size_t i = 0; i < p->nruns; i++) {
-		j->run_at[i] = p->runs[i].place;
-		if (!(p->runs[i].flags & RUN_CLEAN))
-			j->first_gathered = i + 1;
-	}
-	end = p->nruns ? p->runs[p->nruns - 1].place + p->runs[p->nruns - 1].len : 0;
-	if (j->first_gathered == p->nruns)
-		end = j->live->slots.end;
-	j->run_at[p->nruns] = end;
 	p->places_given = !in_order(p, end);
 	if (p->places_given)
 		image_writer_require(j->writer, IMAGE_NEEDS_PLACES);
-	return 0;
+	if ((ret = lineage_tell(j, &j->live->lineage, err)))
+		return ret;
+	if ((ret = job_plan_copy(j, err)))
+		return ret;
+	return image_writer_set_data_size(j->writer, end, err);
 }
 
 int live_copy_rest(struct job *j, struct err *err)
@@ -330,34 +403,68 @@ int live_copy_rest(struct job *j, struct err *err)
 int live_untrack(struct job *j, struct err *err)
 {
 	(void)err;
+	if (j->o->incremental && !j->o->kill)
+		return 0;
 	track_stop(j->live->track);
 	j->live->track = NULL;
 	return 0;
 }
 
+/* Clean runs are behind each other: written by the block. */
 int live_copy_files(struct job *j, struct err *err)
 {
 	__cleanup_free uint8_t *buf = io_alloc(1, IMAGE_BLOCK, err);
-	uint64_t at = j->live->rest_from, end = j->run_at[j->proc->nruns];
+	const struct process *p = j->proc;
+	uint64_t at = 0;
+	size_t len = 0;
+	int ret = buf ? 0 : err->error;
 
-	while (buf && at < end) {
-		size_t len = IMAGE_BLOCK - at % IMAGE_BLOCK;
-		int ret;
+	for (size_t i = 0; i <= p->nruns && !ret; i++) {
+		const struct run *r = i < p->nruns ? &p->runs[i] : NULL;
+		uint64_t skip = 0;
 
-		if (len > end - at)
-			len = (size_t)(end - at);
-		if ((ret = job_gather(j, at, len, buf, err)))
-			return ret;
-		if ((ret = image_writer_put(j->writer, at, buf, len)))
-			return image_writer_fail(j->writer, ret, err);
-		if (job_is_cancelled(j))
-			return err_set(err, -ECANCELED, "interrupted");
-		at += len;
+		if (r && (!(r->flags & RUN_CLEAN) || r->flags & RUN_PARENT))
+			continue;
+		do {
+			size_t n = IMAGE_BLOCK - len;
+
+			if (len && (!r || (at + len) % IMAGE_BLOCK == 0 || !n)) {
+				if ((ret = image_writer_put(j->writer, at, buf, len)))
+					return image_writer_fail(j->writer, ret, err);
+				len = 0;
+			}
+			if (!r)
+				break;
+			if (!len)
+				at = r->place + skip;
+			n = IMAGE_BLOCK - (at + len) % IMAGE_BLOCK;
+			if (n > IMAGE_BLOCK - len)
+				n = IMAGE_BLOCK - len;
+			if (n > r->len - skip)
+				n = (size_t)(r->len - skip);
+			if ((ret = job_read_run(j, r, skip, buf + len, n, err)))
+				return ret;
+			len += n;
+			skip += n;
+			if (job_is_cancelled(j))
+				return err_set(err, -ECANCELED, "interrupted");
+		} while (skip < r->len);
 	}
-	return buf ? 0 : err->error;
+	return ret;
 }
 
 int live_settle(struct job *j, struct err *err)
 {
 	return image_writer_settle(j->writer, err);
+}
+
+int live_keep(struct job *j, struct err *err)
+{
+	struct track *t = j->live->track;
+
+	(void)err;
+	j->live->track = NULL;
+	if (t)
+		lineage_keep(j, &j->live->lineage, t);
+	return 0;
 }

@@ -13,12 +13,16 @@
 static int usage(FILE *out, int status)
 {
 	fprintf(out,
-		"usage: godwit checkpoint PID [-o IMAGE] [--pause=copy|live] [--kill] [-q] [-v]\n\n"
+		"usage: godwit checkpoint PID [-o IMAGE] [--pause=copy|live] [--incremental] "
+		"[--kill]\n"
+		"                             [-q] [-v]\n\n"
 		"Saves the running program PID to IMAGE (default: myckpt) and lets it go on.\n\n"
 		"  -o, --output IMAGE   where to; replaced atomically when it exists\n"
 		"      --kill           end the program once the image is safe\n"
 		"      --pause=live     copy the memory while the program runs, and stop it only\n"
 		"                       for what it wrote meanwhile (default: copy)\n"
+		"      --incremental    store only what was written since the last incremental\n"
+		"                       checkpoint of the program, whose image is the parent\n"
 		"      --threads N      copy with N threads, 1 to 4 (default: as many as cores)\n"
 		"  -q, --quiet          only errors\n"
 		"  -v, --verbose        say how long it took\n");
@@ -43,17 +47,18 @@ static bool parse_pause(const char *s, enum checkpoint_pause *ret)
 static void report(const struct checkpoint_options *o, const struct checkpoint_result *r,
 		   bool verbose)
 {
-	char live[48] = "";
+	const char *kind = r->has_parent ? ", incremental" : ", complete";
+	char rounds[48] = "";
 
 	if (o->pause == PAUSE_LIVE)
-		snprintf(live, sizeof(live), ", copied in %u round%s", r->rounds,
+		snprintf(rounds, sizeof(rounds), ", copied in %u round%s", r->rounds,
 			 r->rounds == 1 ? "" : "s");
 	fprintf(stderr,
-		"godwit: process %d is saved in '%s': %u thread%s, %.1f MiB%s; stopped for %.2f "
+		"godwit: process %d is saved in '%s': %u thread%s, %.1f MiB%s%s; stopped for %.2f "
 		"ms, %.2f ms in all\n",
 		o->pid, o->image, r->nthreads, r->nthreads == 1 ? "" : "s",
-		(double)r->image_bytes / 1048576, live, (double)r->pause_ns / 1e6,
-		(double)r->total_ns / 1e6);
+		(double)r->image_bytes / 1048576, rounds, o->incremental ? kind : "",
+		(double)r->pause_ns / 1e6, (double)r->total_ns / 1e6);
 	for (uint32_t i = 0; verbose && i < r->nsteps; i++)
 		fprintf(stderr, "godwit:   %-12s %8.3f ms\n", r->steps[i].name,
 			(double)r->steps[i].ns / 1e6);
@@ -62,10 +67,15 @@ static void report(const struct checkpoint_options *o, const struct checkpoint_r
 int cmd_checkpoint(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"output", required_argument, NULL, 'o'}, {"kill", no_argument, NULL, 'k'},
-		{"pause", required_argument, NULL, 'p'},  {"threads", required_argument, NULL, 't'},
-		{"quiet", no_argument, NULL, 'q'},        {"verbose", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+		{"output", required_argument, NULL, 'o'},
+		{"kill", no_argument, NULL, 'k'},
+		{"pause", required_argument, NULL, 'p'},
+		{"incremental", no_argument, NULL, 'i'},
+		{"threads", required_argument, NULL, 't'},
+		{"quiet", no_argument, NULL, 'q'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	struct checkpoint_options o = {.image = "myckpt"};
 	struct checkpoint_result result;
@@ -86,6 +96,9 @@ int cmd_checkpoint(int argc, char **argv)
 		case 'p':
 			if (!parse_pause(optarg, &o.pause))
 				return cli_usage("checkpoint", "--pause=%s: copy or live?", optarg);
+			break;
+		case 'i':
+			o.incremental = true;
 			break;
 		case 't':
 			if (!parse_number(optarg, 1, 4, &n)) {

@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "cli/cli.h"
 #include "image/image.h"
+#include "state/chain.h"
 #include "state/memory.h"
 #include "state/state.h"
 
@@ -21,8 +22,23 @@ static void usage(FILE *out)
 	      out);
 }
 
+/* The images below an incremental one.  *ret is how many there are. */
+static int verify_below(struct image *img, struct process *p, size_t *ret, struct err *err)
+{
+	struct chain chain = {0};
+	int error = chain_open(img, p, &chain, err);
+
+	for (size_t i = 1; i < chain.n && !error; i++)
+		error = image_verify_blocks(chain.v[i].img, 0, image_blocks(chain.v[i].img), err);
+	*ret = chain.n ? chain.n - 1 : 0;
+	chain_done(&chain);
+	return error;
+}
+
 static int verify(const char *path, struct err *err)
 {
+	char below[40] = "";
+	size_t parents = 0;
 	struct image *img;
 	struct process p;
 	int ret = image_open(path, &img, err);
@@ -34,10 +50,15 @@ static int verify(const char *path, struct err *err)
 		ret = memory_check_places(&p, image_data_size(img), path, err);
 		if (!ret)
 			ret = image_verify_blocks(img, 0, image_blocks(img), err);
-		if (!ret && printf("%s: good: %zu thread%s, %.1f MiB of memory, %llu bytes\n", path,
-				   p.nthreads, p.nthreads == 1 ? "" : "s",
+		if (!ret)
+			ret = verify_below(img, &p, &parents, err);
+		if (parents)
+			snprintf(below, sizeof(below), ", on %zu other%s", parents,
+				 parents == 1 ? "" : "s");
+		if (!ret && printf("%s: good: %zu thread%s, %.1f MiB of memory, %llu bytes%s\n",
+				   path, p.nthreads, p.nthreads == 1 ? "" : "s",
 				   (double)image_data_size(img) / 1048576,
-				   (unsigned long long)image_file_size(img)) < 0)
+				   (unsigned long long)image_file_size(img), below) < 0)
 			ret = err_set(err, -EIO, "cannot write to standard output");
 		process_done(&p);
 	}

@@ -14,6 +14,7 @@ static const struct {
 	{"restart", cmd_restart, "wake a program up from its file"},
 	{"show", cmd_show, "print what is in a file"},
 	{"verify", cmd_verify, "check every checksum and structure of a file"},
+	{"flatten", cmd_flatten, "make one complete file of incremental ones"},
 	{"doctor", cmd_doctor, "say what this machine and user allow"},
 	{"migrate", cmd_migrate, "move a running program to another host"},
 	{"serve", cmd_serve, "wait for programs from other hosts"},

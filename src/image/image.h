@@ -126,7 +126,8 @@ int image_writer_segment(struct image_writer *w, uint64_t vaddr, uint64_t memsz,
 int image_writer_commit(struct image_writer *w, struct err *err) __must_check;
 /* Frees; when not committed, drops the temporary file.  Accepts NULL. */
 void image_writer_close(struct image_writer *w);
-/* Total bytes of the file, valid after commit. */
+/* image_id() of what was written, and the total bytes of the file, valid after commit. */
+uint64_t image_writer_id(const struct image_writer *w);
 uint64_t image_writer_size(const struct image_writer *w);
 
 /* --- reading --- */
@@ -175,6 +176,8 @@ int image_fd(const struct image *img);
 const char *image_path(const struct image *img);
 uint64_t image_data_size(const struct image *img); /* bytes of the data area */
 uint64_t image_file_size(const struct image *img);
+/* Tells it from any other image: it follows from every byte. */
+uint64_t image_id(const struct image *img);
 uint64_t image_required(const struct image *img); /* feature bits */
 uint64_t image_blocks(const struct image *img);
 /* Reads data block `index` to buf (IMAGE_BLOCK bytes) and checks its checksum;

@@ -299,6 +299,11 @@ uint64_t image_file_size(const struct image *img)
 	return img->first.super.file_size;
 }
 
+uint64_t image_id(const struct image *img)
+{
+	return img->first.page_hash;
+}
+
 uint64_t image_required(const struct image *img)
 {
 	return img->first.super.required;

@@ -38,6 +38,7 @@ struct image_writer {
 	_Atomic uint8_t *data_seen; /* one a block: SEEN_* */
 	uint64_t reserved;          /* blocks that these two have room for */
 	uint64_t required;          /* feature bits */
+	uint64_t id;                /* checksum of the first page */
 	_Atomic uint64_t blocks_seen;
 	/* notes and headers: a stream that begins at 4096 + data_size */
 	uint8_t *meta; /* IMAGE_BLOCK bytes */
@@ -418,6 +419,7 @@ static int write_first_page(struct image_writer *w, struct image_first_page *pag
 	int ret;
 
 	page->page_hash = image_hash(page, offsetof(struct image_first_page, page_hash));
+	w->id = page->page_hash;
 	ret = io_pwrite_all(w->file.fd, page, sizeof(*page), 0);
 	return ret ? image_writer_fail(w, ret, err) : 0;
 }
@@ -454,6 +456,11 @@ int image_writer_commit(struct image_writer *w, struct err *err)
 		w->file_size = page.super.file_size;
 	}
 	return ret;
+}
+
+uint64_t image_writer_id(const struct image_writer *w)
+{
+	return w->id;
 }
 
 uint64_t image_writer_size(const struct image_writer *w)

@@ -147,18 +147,23 @@ void remote_release(struct remote *r)
 	forget(r);
 }
 
-void remote_kill(struct remote *r)
+/* Until all have ended.  Threads first: the leader's end is reported last. */
+static void wait_for_the_end(const struct remote *r)
 {
-	if (r->pidfd >= 0)
-		syscall(SYS_pidfd_send_signal, r->pidfd, SIGKILL, NULL, 0);
 	for (size_t i = r->n; i-- > 0;) {
 		int status;
 
-		/* Threads first: the leader's end is reported last. */
 		while (waitpid(r->threads[i].tid, &status, __WALL) == r->threads[i].tid &&
 		       WIFSTOPPED(status))
 			;
 	}
+}
+
+void remote_kill(struct remote *r)
+{
+	if (r->pidfd >= 0)
+		syscall(SYS_pidfd_send_signal, r->pidfd, SIGKILL, NULL, 0);
+	wait_for_the_end(r);
 	forget(r);
 }
 
@@ -172,8 +177,11 @@ void remote_exit(struct remote *r, int status)
 
 		arch_enter_call(&regs, r->scratch ? remote_unit(r, 0) : r->vdso_unit,
 				SYS_exit_group, arg);
+		/* Were we to end first, PTRACE_O_EXITKILL would kill it by the other
+		 * threads, and the status would be another. */
 		if (!ptrace(PTRACE_SETREGS, t->tid, 0, &regs) &&
-		    !ptrace(PTRACE_DETACH, t->tid, 0, 0)) {
+		    !ptrace(PTRACE_CONT, t->tid, 0, 0)) {
+			wait_for_the_end(r);
 			forget(r);
 			return;
 		}

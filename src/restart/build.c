@@ -110,16 +110,37 @@ static void mark_fds(struct rebuild *b)
 	for (int fd = 0; fd < 3; fd++)
 		program_fd_mark(&b->prog, fd, fcntl(fd, F_GETFD) >= 0);
 	program_fd_mark(&b->prog, b->restore.image_fd, true);
+	for (size_t i = 1; i < b->chain.n; i++)
+		program_fd_mark(&b->prog, b->chain_fd[i], true);
 }
 
+static int by_number(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/* All but 0 to 2 and those of the images. */
 static void close_others(struct rebuild *b)
 {
-	unsigned fd = (unsigned)b->restore.image_fd;
+	int *fds = calloc(b->chain.n, sizeof(*fds));
+	unsigned next = 3;
 
-	if (fd > 3)
-		program_call(&b->prog, "nothing of the restarting shell's", SYS_close_range, 3,
-			     fd - 1, 0, 0, 0, 0);
-	program_call(&b->prog, "nothing of the restarting shell's", SYS_close_range, fd + 1, ~0U, 0,
+	if (!fds) {
+		program_fail(&b->prog, -ENOMEM, "out of memory");
+		return;
+	}
+	fds[0] = b->restore.image_fd;
+	for (size_t i = 1; i < b->chain.n; i++)
+		fds[i] = b->chain_fd[i];
+	qsort(fds, b->chain.n, sizeof(*fds), by_number);
+	for (size_t i = 0; i < b->chain.n; i++) {
+		if ((unsigned)fds[i] > next)
+			program_call(&b->prog, "nothing of the restarting shell's", SYS_close_range,
+				     next, (unsigned)fds[i] - 1, 0, 0, 0, 0);
+		next = (unsigned)fds[i] + 1;
+	}
+	free(fds);
+	program_call(&b->prog, "nothing of the restarting shell's", SYS_close_range, next, ~0U, 0,
 		     0, 0, 0);
 }
 
@@ -153,6 +174,13 @@ static int restore_kind(struct rebuild *b, const struct state_ops *kind, struct 
 	return kind->restore ? kind->restore(&b->restore, &b->proc, err) : 0;
 }
 
+static void close_images(struct rebuild *b)
+{
+	program_close(&b->prog, "the image", b->restore.image_fd);
+	for (size_t i = 1; i < b->chain.n; i++)
+		program_close(&b->prog, "a parent image", b->chain_fd[i]);
+}
+
 static int first_program(struct rebuild *b, struct err *err)
 {
 	struct restore *r = &b->restore;
@@ -165,7 +193,7 @@ static int first_program(struct rebuild *b, struct err *err)
 		if ((ret = restore_kind(b, state_kinds[i], err)))
 			return ret;
 		if (state_kinds[i] == &state_memory)
-			program_close(&b->prog, "the image", r->image_fd);
+			close_images(b);
 	}
 	add_thread_calls(b);
 	return b->prog.failed ? err_set(err, -ENOMEM, "cannot plan the restart") : 0;
@@ -300,6 +328,8 @@ static void *verify(void *arg)
 	struct verifier *v = arg;
 
 	v->ret = image_verify_blocks(v->b->image, 0, image_blocks(v->b->image), &v->err);
+	if (!v->ret)
+		v->ret = chain_verify_below(&v->b->chain, &v->err);
 	return NULL;
 }
 

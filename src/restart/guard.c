@@ -149,6 +149,9 @@ int exec_program(struct rebuild *b, struct err *err)
 	/* The image's descriptor goes through the exec, the others do not matter. */
 	if (fcntl(b->restore.image_fd, F_SETFD, 0))
 		return err_sys(err, -errno, "cannot pass the image on");
+	for (size_t i = 1; i < b->chain.n; i++)
+		if (fcntl(b->chain_fd[i], F_SETFD, 0))
+			return err_sys(err, -errno, "cannot pass an image on");
 	execve(b->proc.exe, argv, no_env);
 	/* The file is missing or will not start: any other will do, its memory
 	 * is thrown away; only /proc/PID/exe differs. */

@@ -3,11 +3,14 @@
 #define GODWIT_RESTART_INTERNAL_H
 
 #include "restart/restart.h"
+#include "state/chain.h"
 
 /* Everything of one restart.  Made before the fork: guardian and program have it. */
 struct rebuild {
 	const struct restart_options *o;
 	struct image *image;
+	struct chain chain; /* the image, and those below an incremental one */
+	int *chain_fd;      /* descriptors for the new process; [0] is restore.image_fd's */
 	struct process proc;
 	struct restore restore;
 	struct remote remote;

@@ -26,6 +26,33 @@ static int check_all(struct rebuild *b, struct err *err)
 	return 0;
 }
 
+/* The images below an incremental one. */
+static int load_chain(struct rebuild *b, struct err *err)
+{
+	int ret;
+
+	/* Else the other host could make us open any file. */
+	if (b->o->feed && b->proc.parent.path)
+		return err_image(err, "%s: a program that arrives cannot stand on an image here",
+				 image_path(b->image));
+	if ((ret = chain_open(b->image, &b->proc, &b->chain, err)))
+		return ret;
+	b->chain_fd = io_alloc(b->chain.n, sizeof(*b->chain_fd), err);
+	if (!b->chain_fd)
+		return err->error;
+	for (size_t i = 0; i < b->chain.n; i++)
+		b->chain_fd[i] = -1;
+	for (size_t i = 1; i < b->chain.n; i++) {
+		b->chain_fd[i] = fcntl(image_fd(b->chain.v[i].img), F_DUPFD_CLOEXEC, 3);
+		if (b->chain_fd[i] < 0)
+			return err_sys(err, -errno, "cannot open '%s' again",
+				       image_path(b->chain.v[i].img));
+	}
+	b->restore.chain = &b->chain;
+	b->restore.chain_fd = b->chain_fd;
+	return 0;
+}
+
 static int load(struct rebuild *b, struct err *err)
 {
 	int ret;
@@ -38,6 +65,8 @@ static int load(struct rebuild *b, struct err *err)
 	b->restore.image_fd = fcntl(image_fd(b->image), F_DUPFD_CLOEXEC, 3);
 	if (b->restore.image_fd < 0)
 		return err_sys(err, -errno, "cannot open '%s' again", b->o->image);
+	if ((ret = load_chain(b, err)))
+		return ret;
 	b->restore.image = b->image;
 	b->restore.proc = &b->proc;
 	b->tids = io_alloc(b->proc.nthreads, sizeof(*b->tids), err);
@@ -62,6 +91,10 @@ static int become(struct rebuild *b, struct err *err)
 
 static void forget(struct rebuild *b)
 {
+	for (size_t i = 1; b->chain_fd && i < b->chain.n; i++)
+		io_close_fd(&b->chain_fd[i]);
+	free(b->chain_fd);
+	chain_done(&b->chain);
 	process_done(&b->proc);
 	image_close(b->image);
 	io_close_fd(&b->restore.image_fd);

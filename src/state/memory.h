@@ -8,11 +8,13 @@
 /* Bytes of all runs that are stored here: the size of the data area, unless places
  * are given. */
 uint64_t memory_stored_bytes(const struct process *p);
-/* Bytes of those that only the memory has; they come first. */
+/* Bytes of those that only the memory has. */
 uint64_t memory_dirty_bytes(const struct process *p);
 
 /* Runs that follow each other: fills run.place. */
 void memory_place_runs(struct process *p);
+/* Fills mapping.stored. */
+void memory_count_stored(struct process *p);
 /* Are all runs within the data area? */
 int memory_check_places(const struct process *p, uint64_t data_size, const char *path,
 			struct err *err) __must_check;

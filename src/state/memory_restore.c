@@ -22,6 +22,7 @@
 
 #include "base/io.h"
 #include "image/elfid.h"
+#include "state/chain.h"
 #include "state/memory.h"
 
 /* Reservations larger than this and hardly touched are mapped without
@@ -42,11 +43,11 @@ static bool same_file(const struct mapped_file *f, const struct stat *st)
 static bool same_content(const struct restore *r, const struct process *p, size_t file, int fd)
 {
 	__cleanup_free uint8_t *buf = malloc(2 << 16);
+	struct err ignored = ERR_INIT;
 	bool any = false;
 
 	for (size_t i = 0; buf && i < p->nruns; i++) {
 		const struct run *run = &p->runs[i];
-		uint64_t at = IMAGE_DATA_START + run->place;
 		const struct mapping *m = &p->mappings[run->mapping];
 
 		if (!(run->flags & RUN_CLEAN) || m->file != file + 1)
@@ -61,7 +62,7 @@ static bool same_content(const struct restore *r, const struct process *p, size_
 			if (got < 0 || (got == 0 && n))
 				return false;
 			memset(buf + got, 0, n - (size_t)got);
-			if (io_pread_all(image_fd(r->image), buf + (1 << 16), n, at + done) ||
+			if (chain_read(r->chain, run, done, buf + (1 << 16), n, &ignored) ||
 			    memcmp(buf, buf + (1 << 16), n))
 				return false;
 		}
@@ -404,57 +405,74 @@ static void map_all(struct restore *r, const struct process *p, const bool *fill
 		program_close(r->prog, NULL, fd);
 }
 
-static void add_read(struct restore *r, const struct iovec *iov, size_t n, uint64_t at,
-		     uint64_t bytes)
+/* One preadv() in the making: memory that follows each other in one image. */
+struct fill {
+	struct restore *r;
+	struct iovec iov[IOV_MAX_KERNEL];
+	size_t n;
+	size_t link;           /* which image */
+	uint64_t first, bytes; /* in its file, and how many so far */
+};
+
+static void fill_read(struct fill *f)
 {
+	struct program *prog = f->r->prog;
+	int fd = f->link ? f->r->chain_fd[f->link] : f->r->image_fd;
 	struct call *c;
 	uint64_t v;
 
-	program_reserve(r->prog, n * sizeof(*iov) + 16);
-	v = program_data(r->prog, iov, n * sizeof(*iov));
-	c = program_call(r->prog, "memory from the image", SYS_preadv, (uint64_t)r->image_fd, v, n,
-			 at, 0, 0);
-	if (c) {
-		c->expect = EXPECT_VALUE;
-		c->want = (int64_t)bytes;
+	if (!f->n)
+		return;
+	program_reserve(prog, f->n * sizeof(*f->iov) + 16);
+	v = program_data(prog, f->iov, f->n * sizeof(*f->iov));
+	c = program_call(prog, f->link ? "memory from a parent image" : "memory from the image",
+			 SYS_preadv, (uint64_t)fd, v, f->n, f->first, 0, 0);
+	c->expect = EXPECT_VALUE;
+	c->want = (int64_t)f->bytes;
+	f->n = f->bytes = 0;
+}
+
+static void fill_add(struct fill *f, uint64_t addr, const struct chain_place *at)
+{
+	uint64_t from = IMAGE_DATA_START + at->off;
+
+	for (uint64_t done = 0; done < at->len;) {
+		uint64_t len = at->len - done < READ_MAX ? at->len - done : READ_MAX;
+
+		if (f->n == IOV_MAX_KERNEL || f->bytes + len > READ_MAX || f->link != at->link ||
+		    f->first + f->bytes != from + done)
+			fill_read(f);
+		if (!f->n) {
+			f->link = at->link;
+			f->first = from + done;
+		}
+		f->iov[f->n++] = (struct iovec){(void *)(uintptr_t)(addr + done), len};
+		f->bytes += len;
+		done += len;
 	}
 }
 
-/* Runs that follow each other in the image are read by one call. */
+/* Runs that follow each other in an image are read by one call. */
 static void fill_all(struct restore *r, const struct process *p)
 {
-	struct iovec iov[IOV_MAX_KERNEL];
-	uint64_t first = IMAGE_DATA_START, bytes = 0;
-	size_t n = 0;
+	struct fill f = {.r = r};
 
 	for (size_t i = 0; i < p->nruns; i++) {
 		const struct run *run = &p->runs[i];
-		uint64_t at = IMAGE_DATA_START + run->place, done = 0;
+		struct chain_place at = {.len = run->len};
 
 		if (!memory_run_wanted(r, p, run))
 			continue;
-		if (n && at != first + bytes) {
-			add_read(r, iov, n, first, bytes);
-			n = 0;
-		}
-		while (done < run->len) {
-			uint64_t len = run->len - done < READ_MAX ? run->len - done : READ_MAX;
-
-			if (n == IOV_MAX_KERNEL || (n && bytes + len > READ_MAX)) {
-				add_read(r, iov, n, first, bytes);
-				n = 0;
+		for (uint64_t skip = 0; skip < run->len; skip += at.len) {
+			/* chain_open has seen that everything is somewhere. */
+			if (!chain_locate(r->chain, run, skip, &at)) {
+				program_fail(r->prog, -EBADMSG, "memory that is in no image");
+				return;
 			}
-			if (!n) {
-				first = at + done;
-				bytes = 0;
-			}
-			iov[n++] = (struct iovec){(void *)(uintptr_t)(run->start + done), len};
-			bytes += len;
-			done += len;
+			fill_add(&f, run->start + skip, &at);
 		}
 	}
-	if (n)
-		add_read(r, iov, n, first, bytes);
+	fill_read(&f);
 }
 
 static void protect_all(struct restore *r, const struct process *p, const bool *filled)

@@ -280,7 +280,7 @@ static int validate(const struct process *p, struct err *err)
 		if (!m || !r->len || r->start % PAGE_SIZE_4K || r->len % PAGE_SIZE_4K ||
 		    r->start < at || r->start < m->start || r->len > m->end - m->start ||
 		    r->start > m->end - r->len || clean != !!(r->flags & RUN_CLEAN) ||
-		    (r->flags & ~(uint32_t)RUN_CLEAN) || m->kind == MAPPING_VVAR ||
+		    (r->flags & ~(uint32_t)(RUN_CLEAN | RUN_PARENT)) || m->kind == MAPPING_VVAR ||
 		    m->kind == MAPPING_SHARED)
 			return err_image(err, "stored range %zu (%#llx) is impossible", i,
 					 (unsigned long long)r->start);
@@ -304,7 +304,8 @@ uint64_t memory_dirty_bytes(const struct process *p)
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < p->nruns && !(p->runs[i].flags & RUN_CLEAN); i++)
-		n += p->runs[i].len;
+		if (!(p->runs[i].flags & RUN_PARENT))
+			n += p->runs[i].len;
 	return n;
 }
 

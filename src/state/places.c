@@ -22,6 +22,15 @@ void memory_place_runs(struct process *p)
 	}
 }
 
+void memory_count_stored(struct process *p)
+{
+	for (size_t i = 0; i < p->nmappings; i++)
+		p->mappings[i].stored = 0;
+	for (size_t i = 0; i < p->nruns; i++)
+		if (!(p->runs[i].flags & RUN_PARENT))
+			p->mappings[p->runs[i].mapping].stored += p->runs[i].len;
+}
+
 static bool is_needed(const struct process *p)
 {
 	return p->places_given;

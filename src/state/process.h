@@ -133,6 +133,15 @@ struct mm_layout {
 	size_t auxv_len;
 };
 
+/* The image below an incremental one (state/parent.c). */
+struct parent_ref {
+	char *name;        /* of the file, without its directory */
+	char *path;        /* where it was, absolute; NULL: there is none */
+	uint64_t id, size; /* image_id(), bytes */
+	int64_t time_ns;   /* when it was made, CLOCK_REALTIME */
+	uint32_t depth;    /* how many images are below */
+};
+
 struct file_table; /* state/files.h */
 
 /* setitimer(2): what was left and the interval, in microseconds. */
@@ -163,6 +172,7 @@ struct process {
 	size_t nmapped_files, mapped_files_cap;
 	struct run *runs;
 	size_t nruns, runs_cap;
+	struct parent_ref parent;
 	bool places_given;   /* runs do not simply follow each other in the data area */
 	uint64_t xcomp_perm; /* arch_prctl(ARCH_GET_XCOMP_PERM) */
 	/* threads; [0] is the leader */

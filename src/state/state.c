@@ -14,9 +14,9 @@
 /* Order of capture, of the notes and of the restart's calls: memory comes
  * first, since it needs the image's descriptor; the limits last. */
 const struct state_ops *const state_kinds[] = {
-	&state_system,     &state_ids,    &state_memory,       &state_runs,
-	&state_places,     &state_files,  &state_timers,       &state_signals,
-	&state_scheduling, &state_advice, &state_surroundings, NULL,
+	&state_system, &state_ids,          &state_memory, &state_runs,    &state_places,
+	&state_parent, &state_files,        &state_timers, &state_signals, &state_scheduling,
+	&state_advice, &state_surroundings, NULL,
 };
 
 static void notice(void (*fn)(void *, const char *), void *arg, const char *fmt, va_list ap)
@@ -102,6 +102,8 @@ static int check_needs(struct image *img, const struct process *p, struct err *e
 	if ((image_required(img) & IMAGE_NEEDS_PLACES) && !p->places_given)
 		return err_image(err, "%s: the note on the places of the stored ranges is missing",
 				 image_path(img));
+	if ((image_required(img) & IMAGE_NEEDS_PARENT) && !p->parent.path)
+		return err_image(err, "%s: the note on its parent is missing", image_path(img));
 	return 0;
 }
 

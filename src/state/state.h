@@ -40,10 +40,12 @@ struct restore {
 	struct image *image;
 	enum files_policy files;
 	enum ids_policy ids;
-	bool explain;       /* only print: nothing may be touched */
-	int image_fd;       /* the image's descriptor in the new process */
-	bool drop_rights;   /* every thread has a capability of the restart's to give up */
-	bool *file_matches; /* per process.mapped_files: it may be mapped again */
+	bool explain;              /* only print: nothing may be touched */
+	int image_fd;              /* the image's descriptor in the new process */
+	const struct chain *chain; /* state/chain.h: the images */
+	const int *chain_fd;       /* descriptors of those below it, by link */
+	bool drop_rights;          /* every thread has a capability of the restart's to give up */
+	bool *file_matches;        /* per process.mapped_files: it may be mapped again */
 	/* The pages come by another way than the image: by the wire.  known_files says
 	 * which mapped files this host has, as file_matches. */
 	bool is_fed;
@@ -58,6 +60,7 @@ struct restore {
 	void *notice_arg;
 };
 
+struct chain;
 struct report; /* cli: text or JSON */
 
 struct state_ops {
@@ -86,8 +89,8 @@ struct state_ops {
 };
 
 extern const struct state_ops state_system, state_ids, state_surroundings, state_memory, state_runs,
-	state_places, state_threads, state_signals, state_timers, state_files, state_scheduling,
-	state_advice;
+	state_places, state_parent, state_threads, state_signals, state_timers, state_files,
+	state_scheduling, state_advice;
 extern const struct state_ops *const state_kinds[]; /* NULL-terminated, in order */
 
 /* Calls notice(), formatted. */

@@ -79,6 +79,12 @@ static int new_track(pid_t pid, int uffd, struct track **ret, struct err *err)
 	return 0;
 }
 
+void track_leave(struct track *t)
+{
+	if (t)
+		track_close(t);
+}
+
 int track_adopt(pid_t pid, int uffd, struct track **ret, struct err *err)
 {
 	return new_track(pid, uffd, ret, err);
@@ -102,6 +108,28 @@ static int cannot(int error, const char *call, struct err *err)
 				     "(prlimit --nofile)");
 	return err_hint(err, "a container's filter may forbid it (docker run --security-opt "
 			     "seccomp=unconfined); see: godwit doctor");
+}
+
+/* Is anything of the process tracked, by the program itself or by another tool?  Our
+ * arming would blind them. */
+static int refuse_tracked(const struct track *t, struct err *err)
+{
+	struct page_region v;
+	struct pm_scan_arg a = {
+		.size = sizeof(a),
+		.end = 1ULL << 47,
+		.vec = (uintptr_t)&v,
+		.vec_len = 1,
+		.max_pages = 1,
+		.category_mask = PAGE_IS_WPALLOWED,
+		.return_mask = PAGE_IS_WPALLOWED,
+	};
+
+	if (ioctl(t->pagemap, PAGEMAP_SCAN, &a) <= 0)
+		return 0;
+	err_refuse(err, "memory of process %d is tracked already, by itself or by another tool",
+		   t->pid);
+	return err_hint(err, "end the other one first");
 }
 
 static int set_up(int uffd, struct err *err)
@@ -181,12 +209,23 @@ int track_start(struct remote *r, struct track **ret, struct err *err)
 		return cannot(ret_code, "userfaultfd in the program", err);
 	if ((ret_code = new_track(r->pid, ret_code, &t, err)))
 		return ret_code;
-	if ((ret_code = set_up(t->uffd, err)) || (ret_code = track_check(t, err))) {
+	if ((ret_code = refuse_tracked(t, err)) || (ret_code = set_up(t->uffd, err)) ||
+	    (ret_code = track_check(t, err))) {
 		track_close(t);
 		return ret_code;
 	}
 	*ret = t;
 	return 0;
+}
+
+bool track_is_alive(const struct track *t)
+{
+	/* Nothing is mapped there: the answer is EINVAL, or ENOMEM when the memory that
+	 * this userfaultfd is of has gone. */
+	struct uffdio_register reg = {.range = {PAGE_SIZE_4K, PAGE_SIZE_4K},
+				      .mode = UFFDIO_REGISTER_MODE_WP};
+
+	return !ioctl(t->uffd, UFFDIO_REGISTER, &reg) || (errno != ESRCH && errno != ENOMEM);
 }
 
 /* --- a round --- */

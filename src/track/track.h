@@ -83,12 +83,18 @@ int track_round(struct track *t, track_fn fn, void *arg, uint64_t *ret_bytes,
  * with the reason when not.  For each round; the last time when it is stopped. */
 int track_check(const struct track *t, struct err *err) __must_check;
 
+/* Frees t without taking the protection off: another process goes on with it. */
+void track_leave(struct track *t);
+
 /* --- for who hands the tracking on to another process --- */
 
 /* The userfaultfd; it stays track's. */
 int track_uffd(const struct track *t);
 /* Goes on with what another process has started; takes uffd over, also on failure. */
 int track_adopt(pid_t pid, int uffd, struct track **ret, struct err *err) __must_check;
+
+/* false: the program has executed another one since. */
+bool track_is_alive(const struct track *t);
 
 /* Does this kernel, for this user, have what it takes?  On our own memory.
  * 0, or -ENOTSUP with reason and remedy. */

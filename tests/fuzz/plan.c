@@ -73,14 +73,19 @@ static void plan(struct image *img)
 				     .image = img,
 				     .image_fd = image_fd(img),
 				     .proc = &b.proc,
-				     .new_tids = b.tids};
-	ret = check(&b, &err);
+				     .new_tids = b.tids,
+				     .chain = &b.chain};
+	/* An incremental one has no parent here: refused by name. */
+	ret = chain_open(img, &b.proc, &b.chain, &err);
+	if (!ret)
+		ret = check(&b, &err);
 	if (!ret)
 		ret = rebuild_explain(&b, &err);
 	ALWAYS(ret <= 0 && ret == err.error);
 	ALWAYS(!ret || err.what[0]);
 	if (ret && getenv("FUZZ_SHOW"))
 		fprintf(stderr, "# %s\n", err.what);
+	chain_done(&b.chain);
 	process_done(&b.proc);
 	free(b.restore.file_matches);
 	free(b.tids);

@@ -43,6 +43,21 @@ live_image_follows_the_page() { # with the note PLACES
 	verdict
 }
 
+incremental_image_follows_the_page() { # with the note PARENT
+	need python3
+	become user
+	launch "$SUBJECTS/mem_written" "$CTL" 16 20 20
+	wait_ready
+	local i
+	for i in 1 2 3; do
+		expect 0 "$GODWIT" checkpoint "$PID" --incremental -o $i
+		read_image $i || fail "$(cat page.err)"
+	done
+	# bit 1 of the required features, at byte 80
+	(($(od -An -tu1 -j80 -N1 3) & 2)) || fail "it is not incremental"
+	verdict
+}
+
 same_memory() {
 	need python3
 	become user
@@ -105,6 +120,7 @@ for s in mem_anon mem_sparse mem_runs mem_shared_anon mem_file_private threads t
 	[[ ! -e $TOP/tests/subjects/$s.c ]] || try "image_of_${s}_follows_the_page" follows_the_page "$s"
 done
 try live_image_follows_the_page live_image_follows_the_page
+try incremental_image_follows_the_page incremental_image_follows_the_page
 try image_holds_the_memory_of_the_program same_memory
 try two_readers_refuse_the_same both_refuse
 for i in "$TOP"/tests/golden/v*/*.image; do

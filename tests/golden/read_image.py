@@ -122,6 +122,8 @@ RUNS = ("list", [("start", "u64"), ("len", "u64"), ("mapping", "u32"), ("flags",
 
 PLACES = ("list", "u64", 1 << 30)
 
+PARENT = [("name", "string"), ("path", "string"), ("id", "u64"), ("size", "u64"), ("time", "i64"), ("depth", "u32")]
+
 THREAD = [("tid", "i32"), ("comm", chars(16)), ("regs", 216), ("sigmask", "u64"), ("altstack_sp", "u64"),
           ("altstack_size", "u64"), ("altstack_flags", "u32"), ("robust_list", "u64"),
           ("robust_len", "u64"), ("tid_address", "u64"), ("rseq_addr", "u64"), ("rseq_len", "u32"),
@@ -183,9 +185,10 @@ ADVICE = ("list", [("start", "u64"), ("end", "u64"), ("flags", "u32")], 1 << 22)
 NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPINGS), 4: ("RUNS", RUNS),
          5: ("THREAD", THREAD), 6: ("SIGNALS", SIGNALS), 7: ("TIMERS", TIMERS), 8: ("FILES", FILES),
          9: ("SURROUNDINGS", SURROUNDINGS), 10: ("SCHEDULING", SCHEDULING), 11: ("ADVICE", ADVICE),
-         12: ("PLACES", PLACES)}
-ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12)]
-NEEDS_PLACES = 1
+         12: ("PLACES", PLACES), 13: ("PARENT", PARENT)}
+ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13)]
+NEEDS_PLACES, NEEDS_PARENT = 1, 2
+CLEAN, BELOW = 1, 2
 
 
 # --- sections 1 to 7: the file ---
@@ -212,7 +215,7 @@ class Image:
          self.notes_size, self.phdr_off, self.phdr_count, self.sums_off,
          self.sums_hash) = struct.unpack_from("<II9Q", b, 72)
         need(self.version == 1, "version %d" % self.version)
-        need(self.required & ~NEEDS_PLACES == 0, "required features")
+        need(self.required & ~(NEEDS_PLACES | NEEDS_PARENT) == 0, "required features")
         need(self.block == BLOCK, "size of blocks")
 
     def layout(self):
@@ -278,7 +281,7 @@ class Image:
 # --- the process ---
 
 class Process:
-    scheduling, advice, places = {}, [], None
+    scheduling, advice, places, parent = {}, [], None, None
 
     def __init__(self, image):
         self.image = image
@@ -311,6 +314,11 @@ class Process:
             need(m["start"] >= last and m["end"] > m["start"] and (m["start"] | m["end"]) % 4096 == 0, "mapping")
             need(1 <= m["kind"] <= 6 and m["prot"] <= 7 and m["file"] <= len(self.mappings["files"]), "mapping")
             last = m["end"]
+        if self.image.required & NEEDS_PARENT:
+            need(self.parent is not None, "the note PARENT is missing")
+        if self.parent is not None:
+            need("/" not in self.parent["name"] and self.parent["path"][:1] == "/", "names of the parent")
+            need(1 <= self.parent["depth"] <= 100, "images below")
         if self.image.required & NEEDS_PLACES:
             need(self.places is not None, "the note PLACES is missing")
         if self.places is not None:
@@ -320,24 +328,27 @@ class Process:
             if r["flags"] & 1 and not clean:
                 clean, at = True, 0
             m = maps[r["mapping"]] if r["mapping"] < len(maps) else None
-            need(m and r["flags"] == int(clean) and r["len"] and (r["start"] | r["len"]) % 4096 == 0, "run")
+            r["below"] = bool(r["flags"] & BELOW)
+            need(not r["below"] or self.parent, "a run is below, and there is no parent")
+            need(m and r["flags"] & ~BELOW == int(clean) and r["len"] and (r["start"] | r["len"]) % 4096 == 0, "run")
             need(r["start"] >= at and m["start"] <= r["start"] and r["start"] + r["len"] <= m["end"], "run")
             need(m["kind"] not in (3, 6), "a run in a mapping that stores nothing")
             r["place"] = place if self.places is None else 4096 + self.places[i]
-            need(r["place"] % 4096 == 0 and r["place"] + r["len"] <= self.image.d, "place of a run")
-            at, place = r["start"] + r["len"], place + r["len"]
+            need(r["place"] % 4096 == 0 and (r["below"] or r["place"] + r["len"] <= self.image.d), "place of a run")
+            at = r["start"] + r["len"]
+            place += 0 if r["below"] else r["len"]
         need(self.places is not None or place == self.image.d, "the runs do not fill the data area")
         for f in self.files["fds"]:
             need(f["file"] < len(self.files["files"]), "a descriptor of no file")
 
     def same_segments(self):
         """The memory that debuggers see is that of the runs."""
-        place = {r["start"] + at: r["place"] + at for r in self.runs for at in range(0, r["len"], 4096)}
+        place = {r["start"] + at: r["place"] + at for r in self.runs if not r["below"] for at in range(0, r["len"], 4096)}
         for vaddr, _, off, filesz, _ in self.image.segments:
             for at in range(0, filesz, 4096):
                 need(place.get(vaddr + at) == off + at, "segment at %#x: not what the runs say" % vaddr)
         stored = sum(s[3] for s in self.image.segments)
-        runs = sum(r["len"] for r in self.runs)
+        runs = sum(r["len"] for r in self.runs if not r["below"])
         need(stored == runs, "segments hold %d bytes, runs %d" % (stored, runs))
 
 
