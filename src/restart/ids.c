@@ -31,6 +31,7 @@
 
 #include "base/io.h"
 #include "restart/internal.h"
+#include "restart/terminal.h"
 
 #ifndef CAP_CHECKPOINT_RESTORE
 #define CAP_CHECKPOINT_RESTORE 40
@@ -201,7 +202,7 @@ static void send_pidfd(int sock, int pidfd)
 
 /* Process 1 of the namespace: starts the program, reports, reaps.  When it
  * leaves, the kernel ends whatever is left in the namespace. */
-static void be_init(struct rebuild *b, int sock, bool own_user)
+static void be_init(struct rebuild *b, int sock, bool own_user, struct terminal *t)
 {
 	int pidfd = -1, status, ret = 0;
 	const char *where = "";
@@ -209,6 +210,7 @@ static void be_init(struct rebuild *b, int sock, bool own_user)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, STATE_INIT_COMM);
+	terminal_session(t);
 	if (own_user && (ret = map_ids(b->proc.uid, b->proc.gid)))
 		where = "map the user id";
 	if (!ret && (ret = own_proc()))
@@ -220,6 +222,7 @@ static void be_init(struct rebuild *b, int sock, bool own_user)
 		pid = fork_with_id(b->proc.pid, &pidfd);
 		if (pid == 0) {
 			close(sock);
+			terminal_program(t);
 			become_program(b);
 		}
 		if (pid < 0) {
@@ -233,6 +236,10 @@ static void be_init(struct rebuild *b, int sock, bool own_user)
 	}
 	send_pidfd(sock, pidfd);
 	close(pidfd);
+	io_close_fd(&t->slave);
+	io_close_fd(&t->master);
+	for (int fd = 0; t->outer >= 0 && fd < 3; fd++)
+		close(fd); /* the terminal must not seem to be in use */
 	if (b->o->feed)
 		b->o->feed->leave(b->o->feed->arg);
 	while ((got = waitpid(-1, &status, WUNTRACED | __WALL)) > 0 || errno == EINTR) {
@@ -253,14 +260,21 @@ struct parent {
 	pid_t pid; /* the program, when it is our own child */
 	pid_t init;
 	int signals; /* signalfd */
+	struct terminal terminal;
 };
 
-/* Signals from the terminal went to the program too; those sent to us did not. */
+/* Signals from a terminal that we share went to the program too; those sent to us
+ * did not. */
 static void pass_signal(const struct parent *p, const struct signalfd_siginfo *s)
 {
-	if (s->ssi_signo == SIGCHLD || s->ssi_code > 0)
+	bool shared = p->terminal.master < 0;
+
+	if (s->ssi_signo == SIGCHLD || (shared && s->ssi_code > 0))
 		return;
-	syscall(SYS_pidfd_send_signal, p->pidfd, (int)s->ssi_signo, NULL, 0);
+	if (!shared && s->ssi_signo == SIGWINCH)
+		terminal_resize(&p->terminal); /* which tells the program */
+	else
+		syscall(SYS_pidfd_send_signal, p->pidfd, (int)s->ssi_signo, NULL, 0);
 }
 
 /* A change of the program's state: 1 and *status, 0 for none, negative: init is gone. */
@@ -283,22 +297,32 @@ static int program_event(const struct parent *p, int *status)
 	return 1;
 }
 
-static int watch(const struct parent *p, int *ret_status)
+/* Our shell sees its job stopped.  SIGCONT to the job wakes a program that is in our
+ * group as well; one with a terminal of its own is not. */
+static void stop_as_well(struct parent *p)
+{
+	terminal_stop(&p->terminal);
+	raise(SIGSTOP);
+	terminal_continue(&p->terminal);
+}
+
+static int watch(struct parent *p, int *ret_status)
 {
 	for (;;) {
-		struct pollfd v[2] = {{.fd = p->signals, .events = POLLIN},
-				      {.fd = p->sock, .events = POLLIN}};
+		struct pollfd v[2 + TERMINAL_FDS] = {{.fd = p->signals, .events = POLLIN},
+						     {.fd = p->sock, .events = POLLIN}};
 		struct signalfd_siginfo s;
-		int ret;
+		int ret, timeout = -1;
+		nfds_t n = terminal_poll(&p->terminal, v + 2, &timeout);
 
-		poll(v, 2, -1);
+		poll(v, 2 + n, timeout);
+		terminal_relay(&p->terminal);
 		if (v[0].revents & POLLIN && read(p->signals, &s, sizeof(s)) == sizeof(s))
 			pass_signal(p, &s);
 		while ((ret = program_event(p, ret_status)) == 1) {
 			if (!WIFSTOPPED(*ret_status))
 				return 1;
-			/* Our shell sees its job stopped; SIGCONT to the job wakes both. */
-			raise(SIGSTOP);
+			stop_as_well(p);
 		}
 		if (ret < 0) {
 			*ret_status = SIGKILL;
@@ -336,12 +360,14 @@ static int receive_pidfd(struct parent *p, struct err *err)
 static int start_namespace(struct rebuild *b, struct parent *p, struct err *err)
 {
 	bool own_user = geteuid() != 0;
-	int flags = CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, pair[2];
+	int flags = CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, pair[2], ret;
 
 	if (b->proc.pid == 1)
 		return err_refuse(err, "process id 1 cannot be had again");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return err_sys(err, -errno, "cannot make a socket pair");
+	if (!b->o->feed)
+		terminal_begin(&p->terminal, &b->proc);
 	p->init = (pid_t)syscall(SYS_clone, flags | (own_user ? CLONE_NEWUSER : 0), 0, 0, 0, 0);
 	if (p->init < 0 && errno == EPERM && !own_user) {
 		own_user = true;
@@ -350,7 +376,7 @@ static int start_namespace(struct rebuild *b, struct parent *p, struct err *err)
 	if (p->init == 0) {
 		b->restore.drop_rights = own_user;
 		close(pair[0]);
-		be_init(b, pair[1], own_user);
+		be_init(b, pair[1], own_user, &p->terminal);
 	}
 	close(pair[1]);
 	p->sock = pair[0];
@@ -360,7 +386,10 @@ static int start_namespace(struct rebuild *b, struct parent *p, struct err *err)
 				"--new-ids goes without; user namespaces may be switched off "
 				"(kernel.unprivileged_userns_clone, user.max_user_namespaces)");
 	}
-	return receive_pidfd(p, err);
+	ret = receive_pidfd(p, err);
+	if (!ret)
+		terminal_parent(&p->terminal);
+	return ret;
 }
 
 int restart_same_ids(struct rebuild *b, int *ret_status, struct err *err)
@@ -369,6 +398,7 @@ int restart_same_ids(struct rebuild *b, int *ret_status, struct err *err)
 	sigset_t all;
 	int ret = 0;
 
+	terminal_none(&p.terminal);
 	b->same_ids = true;
 	prctl(PR_SET_NAME, STATE_PARENT_COMM);
 	sigfillset(&all);
@@ -390,6 +420,7 @@ int restart_same_ids(struct rebuild *b, int *ret_status, struct err *err)
 		b->o->feed->leave(b->o->feed->arg);
 	if (!ret)
 		ret = watch(&p, ret_status);
+	terminal_end(&p.terminal);
 	io_close_fd(&p.sock);
 	io_close_fd(&p.pidfd);
 	io_close_fd(&p.signals);

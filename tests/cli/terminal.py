@@ -4,13 +4,16 @@ Each scenario starts a program in an interactive shell on a pseudo-terminal of i
 own, checkpoints it with --kill from outside, and restarts it in the shell of another
 terminal.  Exit status 0 where all went as a person expects.
 """
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 GODWIT, MYRESTART, SUBJECTS = (os.environ[k] for k in ("GODWIT", "MYRESTART", "SUBJECTS"))
@@ -217,12 +220,76 @@ def thin_parent():
     sh.expect("ok\n")
     sh.expect("PROMPT> ")
     status(sh, 0)
+    sh.expect("PROMPT> ")
     os.unlink("ctl/release")
     sh.send(f"{GODWIT} restart --same-ids myckpt\n")
     ping()
     sh.send("\x03")
     sh.expect("PROMPT> ")
     status(sh, 130)
+
+
+# Shows its group, session and window whenever it is told a line; goes on after ^Z.
+ASKED = """
+import os, signal, sys, threading
+threading.Thread(target=signal.pause, daemon=True).start()
+signal.signal(signal.SIGWINCH, lambda *a: print("window", *os.get_terminal_size(0), flush=True))
+print("up", flush=True)
+for line in sys.stdin:
+    g = os.getpgrp()
+    print(f"<{line.strip()}>", "group" if g == os.getpid() == os.tcgetpgrp(0) else "no group",
+          "session" if os.getsid(0) > 0 else "no session", os.ttyname(0) == os.ttyname(1), flush=True)
+print("end", flush=True)
+sys.exit(7)
+"""
+
+
+def own_terminal():
+    """In a namespace of its own it has a session, a group and a terminal of its own."""
+    with open("asked.py", "w") as f:
+        f.write(ASKED)
+    image_of("/usr/bin/python3 asked.py", "up\n")
+    sh = Shell()
+    before = termios.tcgetattr(sh.fd)
+    sh.send(f"{GODWIT} restart myckpt\n")
+    sh.send("one\n")
+    sh.expect("<one> group session True\n")
+    sh.send("\x1a")
+    sh.expect("Stopped")
+    sh.expect("PROMPT> ")
+    sh.send("echo a shell; fg\n")
+    sh.expect("(?m)^a shell\n")
+    sh.send("two\n")
+    sh.expect("<two> group session True\n")
+    fcntl.ioctl(sh.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    sh.expect("window 77 33\n")
+    # In the background and forward again: nothing is taken from the shell meanwhile.
+    sh.send("\x1a")
+    sh.expect("PROMPT> ")
+    sh.send("bg\n")
+    sh.expect("PROMPT> ")
+    sh.send("echo still a shell\n")
+    sh.expect("(?m)^still a shell\n")
+    sh.send("fg\n")
+    sh.expect("asked.py|restart myckpt")
+    time.sleep(0.5)  # the relay looks five times a second
+    sh.send("three\n")
+    sh.expect("<three> group session True\n")
+    sh.send("\x04")
+    sh.expect("end\n")
+    sh.expect("PROMPT> ")
+    status(sh, 7)
+    sh.expect("PROMPT> ")
+    # Killed in the worst way: the shell has its terminal all the same.
+    sh.send(f"{GODWIT} restart myckpt\n")
+    sh.send("four\n")
+    sh.expect("<four> group session True\n")
+    os.kill(sh.child(), signal.SIGKILL)
+    sh.expect("Killed")
+    sh.send("\necho alive\n")
+    sh.expect("(?m)^alive\n")
+    if termios.tcgetattr(sh.fd)[:4] != before[:4]:
+        raise SystemExit("the settings of the terminal were changed")
 
 
 def terminal_lost():
