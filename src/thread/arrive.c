@@ -348,7 +348,7 @@ static void start(struct peer *p, struct guest *g, struct fixup *f)
 	if (carry_globals(g->globals, h->globals_len, f, true, &ignored))
 		psu_say("registered globals changed during a hop; they were not carried");
 	jmpbuf_fix(f, g->jmpbufs, (int)h->njmpbufs);
-	carry_place_fds(g->fds, g->nopened, g->opened);
+	carry_place_fds(g->fds, g->nopened);
 	g->nopened = 0;
 	note_places(p, g);
 	s->regs = h->regs;

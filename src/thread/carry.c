@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #define GLOBALS 64
+/* Of a file to be carried: nothing that makes or empties one over there. */
+#define CARRIED_FLAGS (O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME)
 
 struct global {
 	uint64_t offset; /* from the executable's load address */
@@ -206,8 +208,7 @@ int carry_pack_fds(const struct travel *t, struct psu_fd *ret, struct err *err)
 			return err_refuse(err, "the file of descriptor %d has been deleted",
 					  t->fds[i]);
 		f->fd = t->fds[i];
-		f->flags = (uint32_t)flags & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC |
-					      O_DIRECT | O_NOATIME);
+		f->flags = (uint32_t)flags & CARRIED_FLAGS;
 		if (fcntl(t->fds[i], F_GETFD) & FD_CLOEXEC)
 			f->flags |= O_CLOEXEC;
 		f->offset = (uint64_t)lseek(t->fds[i], 0, SEEK_CUR);
@@ -215,23 +216,30 @@ int carry_pack_fds(const struct travel *t, struct psu_fd *ret, struct err *err)
 	return (int)t->nfds;
 }
 
+/* At its number at once: after COMMIT nothing may fail. */
 static int open_one(const struct psu_fd *f, struct err *err)
 {
+	int first = open(f->path, (int)(f->flags & CARRIED_FLAGS) | O_CLOEXEC | O_NOCTTY), fd;
 	struct stat st;
-	int fd;
 
-	if (fcntl(f->fd, F_GETFD) != -1)
-		return err_refuse(err, "descriptor %d is in use on the receiver", f->fd);
-	fd = open(f->path, (int)f->flags | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0)
+	if (first < 0)
 		return err_sys(err, -errno, "the receiver cannot open '%.200s' (descriptor %d)",
 			       f->path, f->fd);
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) ||
-	    lseek(fd, (off_t)f->offset, SEEK_SET) != (off_t)f->offset) {
-		close(fd);
+	if (fstat(first, &st) || !S_ISREG(st.st_mode) ||
+	    lseek(first, (off_t)f->offset, SEEK_SET) != (off_t)f->offset) {
+		close(first);
 		return err_refuse(err, "'%.200s' is no regular file on the receiver", f->path);
 	}
-	return fd;
+	if (first == f->fd)
+		return first;
+	fd = fcntl(first, F_DUPFD_CLOEXEC, f->fd);
+	close(first);
+	if (fd == f->fd)
+		return fd;
+	if (fd < 0)
+		return err_sys(err, -errno, "the receiver cannot have a descriptor %d", f->fd);
+	close(fd);
+	return err_refuse(err, "descriptor %d is in use on the receiver", f->fd);
 }
 
 int carry_open_fds(const struct psu_fd *f, int n, int *opened, struct err *err)
@@ -248,19 +256,13 @@ int carry_open_fds(const struct psu_fd *f, int n, int *opened, struct err *err)
 	return 0;
 }
 
-void carry_place_fds(const struct psu_fd *f, int n, const int *opened)
+void carry_place_fds(const struct psu_fd *f, int n)
 {
 	int i;
 
-	for (i = 0; i < n; i++) {
-		if (opened[i] == f[i].fd) {
-			if (!(f[i].flags & O_CLOEXEC))
-				fcntl(f[i].fd, F_SETFD, 0);
-			continue;
-		}
-		dup3(opened[i], f[i].fd, (int)f[i].flags & O_CLOEXEC);
-		close(opened[i]);
-	}
+	for (i = 0; i < n; i++)
+		if (!(f[i].flags & O_CLOEXEC))
+			fcntl(f[i].fd, F_SETFD, 0);
 }
 
 void carry_drop_fds(const int *opened, int n)

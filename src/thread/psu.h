@@ -452,7 +452,7 @@ int carry_tls_ranges(const struct slot *s, struct tls_head *ret, int max);
 int carry_pack_fds(const struct travel *t, struct psu_fd *ret, struct err *err) __must_check;
 /* Opens the files; opened[] holds them until carry_place_fds or carry_drop_fds. */
 int carry_open_fds(const struct psu_fd *f, int n, int *opened, struct err *err) __must_check;
-void carry_place_fds(const struct psu_fd *f, int n, const int *opened);
+void carry_place_fds(const struct psu_fd *f, int n);
 void carry_drop_fds(const int *opened, int n);
 
 /* arena.c */

@@ -215,6 +215,8 @@ int wire_connect(const struct wire_addr *a, int64_t deadline, struct err *err)
 	if (!ret)
 		return fd;
 	close(fd);
+	if (err->error)
+		return err_prepend(err, "cannot connect to %s", w.peer);
 	return err_sys(err, ret, "cannot connect to %s", w.peer);
 }
 
