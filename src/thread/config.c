@@ -50,6 +50,10 @@ void psu_info(const char *fmt, ...)
 
 void psu_key_steps(void)
 {
+	if (!wire_has_tls()) {
+		psu_say("built without TLS (libssl-dev was missing): this machine only");
+		return;
+	}
 	psu_say("no key: other machines cannot reach this program, and it sends no thread to them");
 	psu_say("to use two machines: godwit key ~/.config/godwit/key, "
 		"then copy that file, mode 0600, to the other one");
@@ -156,6 +160,11 @@ static void read_key(void)
 	if (wire_load_key(psu.key_path, psu.key, &err)) {
 		psu_say("%s", err.what);
 		exit(err.exit);
+	}
+	if (!wire_has_tls()) {
+		psu_say("the key is of no use: the library was built without TLS "
+			"(libssl-dev was missing); other machines cannot be reached");
+		return;
 	}
 	psu.has_key = true;
 }

@@ -76,6 +76,11 @@ static int secure(struct link *l, struct err *err)
 			l->w.peer);
 		return 0;
 	}
+	if (!wire_has_tls()) {
+		err_refuse(err, "%s is another machine, and the library was built without TLS",
+			   l->w.peer);
+		return err_hint(err, "build it again where libssl-dev is installed");
+	}
 	err_perm(err, "%s is another machine, and there is no key", l->w.peer);
 	return err_hint(err, "godwit key ~/.config/godwit/key, and copy that file, mode 0600, to "
 			     "the other host");

@@ -76,7 +76,9 @@ int wire_peek(struct wire *w, struct err *err) __must_check;
 /* Sleeps until fd is ready for events (POLLIN, POLLOUT) or the deadline. */
 int wire_wait(const struct wire *w, short events, struct err *err) __must_check;
 
-/* TLS, in tls.c.  key: WIRE_KEY_BYTES secret bytes that both sides hold. */
+/* TLS, in tls.c, or tls_none.c where OpenSSL was missing.  key: WIRE_KEY_BYTES
+ * secret bytes that both sides hold. */
+bool wire_has_tls(void);
 int wire_tls_start(struct wire *w, bool is_server, const uint8_t *key,
 		   struct err *err) __must_check;
 int wire_tls_write(struct wire *w, const void *p, size_t len, struct err *err) __must_check;

@@ -24,7 +24,7 @@ unset PSU_KEY PSU_PORT PSU_WAIT PSU_LAYOUT PSU_TRACE PSU_ISOMALLOC PSU_INSECURE 
 ok() { N=$((N + 1)); echo "ok $N - $1"; }
 not_ok() { N=$((N + 1)); FAILED=$((FAILED + 1)); echo "not ok $N - $1"; shift; for l; do echo "$l" | sed 's/^/# /'; done; }
 # check NAME CONDITION...: runs the condition
-check() { name=$1; shift; if "$@" >"$W/check.out" 2>&1; then ok "$name"; else not_ok "$name" "$(head -c 2000 "$W/check.out")"; fi; }
+check() { check_name=$1; shift; if "$@" >"$W/check.out" 2>&1; then ok "$check_name"; else not_ok "$check_name" "$(head -c 2000 "$W/check.out")"; fi; }
 skip()
 {
 	if [ "${GODWIT_MUST_RUN:-0}" = 1 ]; then not_ok "$1" "would be skipped: $2"; else N=$((N + 1)); echo "ok $N - $1 # SKIP $2"; fi
