@@ -93,7 +93,7 @@ done
 export PSU_WAIT=1 HOP_HOME=$NET.1:
 for c in home pingpong; do
 	timeout $LIMIT "$W/hard" $c $NET.2 0 >"$W/client.out" 2>"$W/client.err"
-	check "there and back: $c" test "$(cat "$W/client.out")" = 'client: ok'
+	check "there and back: $c" sh -c "[ $? = 0 ] && [ \"\$(cat $W/client.out)\" = 'client: ok' ] || { grep -v '^psu_thread:  ' $W/client.err | tail -20; false; }"
 done
 unset PSU_WAIT
 for a in $ALL_APPS; do
