@@ -28,7 +28,7 @@ ENGINE_DIRS := base arch/$(ARCH) proc remote image state track checkpoint restar
 # Without OpenSSL's headers there is migration by ssh alone, and threads hop on one
 # machine only.
 PKG_CONFIG ?= pkg-config
-SSL_LIBS := $(if $(shell echo '\#include <openssl/ssl.h>' | $(CC) $(CPPFLAGS) -xc -E - >/dev/null 2>&1 && echo y), \
+SSL_LIBS := $(if $(shell $(CC) $(CPPFLAGS) -include openssl/ssl.h -xc -E /dev/null >/dev/null 2>&1 && echo y), \
 	$(or $(shell $(PKG_CONFIG) --libs libssl libcrypto 2>/dev/null),-lssl -lcrypto))
 WIRE_LIBS := $(SSL_LIBS) -lzstd
 NOT_HERE := src/wire/$(if $(SSL_LIBS),tls_none,tls).c
