@@ -14,13 +14,20 @@
 #define DATA_MAX (8UL << 20)
 
 /* A mutex: {int lock; unsigned count; int owner; unsigned users; int kind; ...}.
- * users counts who waits for a condition with it, too. */
+ * users counts who waits for a condition with it, too.  lock is 1, or 2 when others
+ * wait; with priority inheritance, or robust, the owner and two flags.  A priority
+ * ceiling (PTHREAD_PRIO_PROTECT) is not known here. */
 static bool is_mutex(const uint64_t *owner, const uint64_t *lo, const uint64_t *hi)
 {
 	const uint64_t *m = owner - 1;
+	uint32_t lock, kind;
 
-	return m >= lo && m + 5 <= hi && *owner >> 32 && (uint32_t)m[0] && m[0] >> 32 < 100000 &&
-	       (uint32_t)m[2] < 1024;
+	if (m < lo || m + 5 > hi || !(*owner >> 32))
+		return false;
+	lock = (uint32_t)m[0];
+	kind = (uint32_t)m[2];
+	return kind < 1024 && m[0] >> 32 < 100000 &&
+	       (lock == 1 || lock == 2 || (lock & 0x3fffffff) == (uint32_t)*owner);
 }
 
 /* A read-write lock: {unsigned readers, writers, wrphase, writers_futex, 0, 0;

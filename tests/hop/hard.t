@@ -25,7 +25,7 @@ gcc -D_GNU_SOURCE -O2 -pthread -Iinclude -o "$W/hard.so" tests/hop/prog/hard.c -
 	-lpsu_thread -lm
 
 SIMPLE='fp registers stack_list deep very_deep big_frames errno tls sigmask longjmp longjmp_global dead_jmpbuf qsort arena globals
-	pthread_exit mutex mutex_cond mutex_types rwlock specific cleanup locale altstack handler fd'
+	pthread_exit mutex mutex_cond mutex_types lookalikes rwlock specific cleanup locale altstack handler fd'
 for layout in strict delta; do
 	[ $layout = delta ] && { PSU_LAYOUT='delta'; export PSU_LAYOUT; }
 	for c in $SIMPLE; do one "$W/hard" "$c" "$layout" server; done

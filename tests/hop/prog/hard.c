@@ -316,6 +316,7 @@ static const struct {
 	{"mutex_cond", case_mutex_cond},
 	{"mutex_types", case_mutex_types},
 	{"rwlock", case_rwlock},
+	{"lookalikes", case_lookalikes},
 	{"specific", case_specific},
 	{"cleanup", case_cleanup},
 	{"locale", case_locale},

@@ -84,6 +84,31 @@ static void *case_mutex_types(void *arg)
 	return good();
 }
 
+/* What a compiler or a program may keep: numbers that look a little like a mutex
+ * with this thread as the owner. */
+static struct {
+	const char *file;
+	int line, column;
+	void *none;
+	long more[2];
+} places[4];
+
+static void *case_lookalikes(void *arg)
+{
+	int me = gettid(), i;
+
+	(void)arg;
+	for (i = 0; i < 4; i++) {
+		places[i].file = __FILE__;
+		places[i].line = me;
+		places[i].column = i;
+	}
+	places[2].file = NULL;
+	places[3].more[0] = me;
+	HOP(remote);
+	return good();
+}
+
 static pthread_rwlock_t global_rwlock = PTHREAD_RWLOCK_INITIALIZER;
 
 static void *case_rwlock(void *arg)
