@@ -158,7 +158,7 @@ check "a thread does not go home where nobody waits for it" grep -q 'nobody wait
 
 # --- failures that are no crash, each with one line and a status ---
 new_port
-export PSU_CONNECT_TIMEOUT=0.3
+export PSU_CONNECT_TIMEOUT=2
 stays "nobody listens: the thread goes on here" 1 'cannot connect to 127.0.0.1' "$H" plain 127.0.0.1 0
 stays "an unknown host" 1 "cannot find host" "$H" plain no.such.host.invalid 0
 stays "a port that is none" 1 "is no port" "$H" plain 127.0.0.1:99999 0
