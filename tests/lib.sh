@@ -172,7 +172,7 @@ skip_hardware() { : >"$TRY_DIR/hardware"; skip "$@"; }
 need() {
 	local c
 	for c; do
-		command -v "$c" >/dev/null || [[ -x $c ]] || skip "$c is not installed (setup.sh as root installs it)"
+		type -P "$c" >/dev/null || [[ -x $c ]] || skip "$c is not installed (setup.sh as root installs it)"
 	done
 }
 

@@ -245,7 +245,7 @@ by_eu_stack() {
 }
 
 by_readelf() {
-	need readelf
+	need readelf eu-readelf
 	make_image threads
 	run readelf -n -l -h -W myckpt
 	[[ $RC == 0 ]] || fail "readelf ends with $RC"

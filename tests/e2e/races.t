@@ -74,12 +74,20 @@ exec_loop() { # the target executes another program all the time
 	verdict
 }
 
-# Nothing of ours listens anywhere, ever.
+# Nothing of ours listens anywhere unless told to: a checkpoint does not, and what only
+# restarts could not even.
 no_listener() {
-	need nm
+	need nm strace
 	local names
-	names=$(nm "$GODWIT" "$MYRESTART" | grep -Ew 'listen|accept|accept4' || true)
-	[[ -z $names ]] || fail "the tool can listen: $names"
+	names=$(nm "$MYRESTART" | grep -Ew 'listen|accept|accept4' || true)
+	[[ -z $names ]] || fail "it can listen: $names"
+	become user
+	launch "$SUBJECTS/threads" "$CTL"
+	wait_ready
+	expect 0 strace -f -q -e trace=listen,bind,exit_group -o trace "$GODWIT" checkpoint "$PID" --kill
+	wait "$PID" 2>/dev/null
+	has trace 'exit_group' || fail "strace followed nobody"
+	! grep -E '(listen|bind)\(' trace || fail "the tool listens"
 }
 
 try script_that_starts_children_is_never_harmed bash_loop

@@ -9,7 +9,7 @@ jvm() { # DOOR USER
 	SIGNAL=40 "$1" "$2" java -Xmx256m -cp "$W" Work "@$3"
 }
 
-node() { # DOOR USER
+nodejs() { # DOOR USER
 	need node
 	"$1" "$2" "$(command -v node)" "$WORK/work.js" "@$3"
 }
@@ -77,7 +77,7 @@ _xz_by_attach() {
 for door in by_attach by_preload goes_on; do
 	[[ $door == goes_on ]] && n=4 || n=1
 	LIMIT=120 try "jvm_with_a_dozen_threads_${door}" jvm $door user $((n * 15000))
-	LIMIT=120 try "node_${door}" node $door user $((n * 2500))
+	LIMIT=120 try "node_${door}" nodejs $door user $((n * 2500))
 	try "a_c_program_${door}" compiled $door user
 done
 for door in by_attach goes_on; do
