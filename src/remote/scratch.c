@@ -164,6 +164,39 @@ static int find_room_and_stale(struct remote *r, const struct proc_maps *maps,
 	return err_refuse(err, "process %d has no vdso", r->pid);
 }
 
+static bool is_stale(const struct remote *r, const struct arch_unit_data *stale, uint64_t ip)
+{
+	return ip - r->vdso_room < ARCH_UNIT_STRIDE || ip - stale->scratch < stale->scratch_len ||
+	       ip - stale->older < stale->older_len;
+}
+
+/* How far up a signal frame is looked for: it and what its handler calls. */
+#define STACK_LOOK (256u << 10)
+
+/*
+ * A signal that waited while the thread was borrowed is delivered as soon as the unit
+ * has put the mask back: its handler returns into the unit.  Whatever looks like such
+ * a return address counts: to wait does no harm.
+ */
+static bool will_return_there(const struct remote *r, const struct arch_unit_data *stale,
+			      const struct proc_maps *maps, uint64_t sp)
+{
+	__cleanup_free uint64_t *stack = NULL;
+	struct err ignored = ERR_INIT;
+	size_t len = 0;
+
+	sp &= ~7ULL;
+	for (size_t i = 0; i < maps->n; i++)
+		if (sp >= maps->v[i].start && sp < maps->v[i].end)
+			len = maps->v[i].end - sp < STACK_LOOK ? maps->v[i].end - sp : STACK_LOOK;
+	if (!len || !(stack = io_alloc(1, len, &ignored)) || remote_read_force(r, sp, stack, len))
+		return false;
+	for (size_t i = 0; i < len / sizeof(*stack); i++)
+		if (is_stale(r, stale, stack[i]))
+			return true;
+	return false;
+}
+
 /*
  * The race: 1. a godwit is killed while a thread runs in its unit; 2. the kernel
  * resumes the thread, which will put itself right; 3. before it has done so, we
@@ -178,12 +211,14 @@ static int refuse_healing(struct remote *r, const struct proc_maps *maps, struct
 	if (ret || !stale.signal)
 		return ret;
 	for (size_t i = 0; i < r->n; i++) {
-		uint64_t ip = r->threads[i].regs.rip;
+		const struct tracee *t = &r->threads[i];
 
-		if (ip - r->vdso_room < ARCH_UNIT_STRIDE || ip - stale.scratch < stale.scratch_len)
-			return err_set(err, -EINPROGRESS,
-				       "thread %d is still being put right after a killed godwit",
-				       r->threads[i].tid);
+		if (!is_stale(r, &stale, t->regs.rip) &&
+		    !will_return_there(r, &stale, maps, t->regs.rsp))
+			continue;
+		err_set(err, -EINPROGRESS,
+			"thread %d is still being put right after a killed godwit", t->tid);
+		return err_hint(err, "it may be in a signal handler; try again when that is over");
 	}
 	return 0;
 }

@@ -89,6 +89,34 @@ leftover_of_two() {
 	verdict
 }
 
+_guardian_stopped() {
+	local stat
+	_untraced "$PID" && return 1
+	GUARDIAN=$TRACER
+	read -r stat 2>/dev/null <"/proc/$GUARDIAN/stat" && [[ $stat == *"(godwit-guardian) T "* ]]
+}
+
+# A signal that came while a thread was borrowed: when all of ours is dead, its handler
+# returns into what we left.  The next checkpoint must wait for that.
+handler_returns_to_the_leftover() {
+	become user
+	launch "$SUBJECTS/sig_slow" "$CTL"
+	wait_ready
+	local name cmd
+	for name in "threads asked" "program ran" "scratch mapped" "threads asked"; do
+		(as env GODWIT_FAULT="$name" GODWIT_FAULT_STOP=1 "$GODWIT" checkpoint "$PID") >cmd.out 2>cmd.err </dev/null &
+		cmd=$!
+		wait_for 20 _guardian_stopped
+		kill -USR1 "$PID"
+		kill -9 "$GUARDIAN" "$cmd"
+		wait "$cmd" 2>/dev/null
+		expect 0 "$GODWIT" checkpoint "$PID"
+		ping
+	done
+	nothing_left
+	verdict
+}
+
 # The typed command alone dies: its guardian cleans up, so nothing at all is left.
 random_moments() { # KIND TIMES
 	start_target "$1"
@@ -183,6 +211,7 @@ for kind in threads handler static sleepers registers locks; do
 	LIMIT=300 try "guardian_killed_at_each_step_$kind" each_point $kind ""
 	LIMIT=300 try "guardian_and_command_killed_at_each_step_$kind" each_point $kind 1
 done
+try handler_that_returns_to_the_leftover handler_returns_to_the_leftover
 try leftover_of_two_killed_godwits leftover_of_two
 LIMIT=300 try command_killed_at_200_random_moments random_moments threads 200
 LIMIT=300 try command_killed_while_in_a_handler random_moments handler 30
