@@ -68,13 +68,15 @@ go_on() {
 restarted() {
 	local first
 	stopped_in_time "$@"
-	expect 0 "$GODWIT" checkpoint "$PID" --kill
+	expect 0 "$GODWIT" checkpoint "$PID" --kill ${LAST_STOP-}
 	wait "$PID" 2>/dev/null
 	first=$OUT
 	OUT=out2 ERR=err2 launch "$GODWIT" restart myckpt
 	ping
 	verdict "$first"
 }
+
+live() { LAST_STOP=--pause=live restarted "$@"; }
 
 # Stopped to be refused, as all: what has an object that cannot be saved goes on, too.
 unsaved() {
@@ -106,6 +108,8 @@ for s in sleepers sleepers+static; do
 	LIMIT=200 try "${s}_stopped_twenty_times_are_restarted" restarted user $s checkpoint 20
 done
 LIMIT=200 try sleepers_after_sigstop_are_restarted restarted user sleepers job_control 2
+# Copied while it runs, the program is stopped more than once by one checkpoint.
+LIMIT=200 try sleepers_copied_live_are_restarted live user sleepers checkpoint 0
 need_strace() { need strace; restarted "$@"; }
 LIMIT=200 try sleepers_after_strace_are_restarted need_strace user sleepers strace 2
 LIMIT=200 try sleepers_stopped_twenty_times_as_root_are_restarted restarted root sleepers checkpoint 20
