@@ -105,6 +105,8 @@ $(B)/subjects/refuse32: tests/subjects/refuse32.c
 	$(call say,SUBJECT,$@)
 	$(Q)$(CC) -m32 -O1 -ffreestanding -fno-stack-protector -fno-pie -no-pie -nostdlib -static -o $@ $<
 
+# Programs that the tests of migrations move.
+MOVED := $(patsubst tests/migrate/prog/%.c,$(B)/migrate/%,$(wildcard tests/migrate/prog/*.c))
 .PHONY: subjects check lint res demo install dist
 subjects: $(SUBJECTS) $(MOVED) $(B)/subjects/refuse32
 
@@ -132,8 +134,6 @@ fuzz-programs: $(FUZZ)
 fuzz:
 	@tests/fuzz/run.sh "$(B)" $(FUZZ_TARGETS)
 
-# Programs that the tests of migrations move.
-MOVED := $(patsubst tests/migrate/prog/%.c,$(B)/migrate/%,$(wildcard tests/migrate/prog/*.c))
 $(B)/migrate/%: tests/migrate/prog/%.c
 	@mkdir -p $(@D)
 	$(call say,SUBJECT,$@)

@@ -90,7 +90,7 @@ source_stalls() { # POINT WHERE
 		on alpha "$GODWIT" migrate "$PID" "tls://$BETA:$PORT" --key key --timeout 2
 	) </dev/null >cmd.out 2>cmd.err &
 	local cmd=$! guardian
-	echo "$cmd" >>"$TRY_DIR/pids"
+	note_pid "$cmd"
 	wait_for 20 _stands "$cmd"
 	guardian=$STANDS
 	wait_for 20 has serve.err 'did not come over'
@@ -234,7 +234,7 @@ connection_cut() { # BYTES of the source's that get through
 		    c, _ = l.accept(); threading.Thread(target=one, args=(c, None), daemon=True).start()
 	P
 	/usr/bin/python3 proxy.py "$PORT" "$1" >proxy.port &
-	echo $! >>"$TRY_DIR/pids"
+	note_pid "$!"
 	wait_for 10 test -s proxy.port
 	migrate_from alpha "tls://127.0.0.1:$(cat proxy.port)" --key key --timeout 3
 	[[ $RC == 1 ]] || fail "exit status $RC"
@@ -251,7 +251,7 @@ no_memory() {
 	(ulimit -v 300000 && exec bash -c "$(declare -f on as as_words); AS=$AS IS_ROOT=$IS_ROOT NS_BETA= W=$W TEST_UID=$TEST_UID
 		on beta '$GODWIT' serve --listen 127.0.0.1:0 --key key --stdio 'file:$W/over'") </dev/null >/dev/null 2>serve.err &
 	SERVE=$!
-	echo "$SERVE" >>"$TRY_DIR/pids"
+	note_pid "$SERVE"
 	wait_for 20 has serve.err 'listening on'
 	PORT=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' serve.err)
 	count_on alpha 400

@@ -68,7 +68,7 @@ serve_on() {
 	(on "$host" "$GODWIT" serve --listen "$BETA:${LISTEN:-0}" --key "${KEY:-key}" \
 		--stdio "file:$W/over" "$@") </dev/null >/dev/null 2>serve.err &
 	SERVE=$!
-	echo "$SERVE" >>"$TRY_DIR/pids"
+	note_pid "$SERVE"
 	wait_alive "$SERVE" 20 has serve.err 'listening on'
 	PORT=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' serve.err)
 }
@@ -82,7 +82,7 @@ pipe_on() {
 	(on "$@") </dev/null >&7 2>&1 7>&- &
 	PID=$!
 	exec 7>&-
-	echo "$PID" >>"$TRY_DIR/pids"
+	note_pid "$PID"
 }
 
 count_on() {

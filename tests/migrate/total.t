@@ -53,7 +53,7 @@ python_moves() {
 	/usr/bin/python3 work.py | tail -n 1 >want
 	pipe_on alpha /usr/bin/python3 "$W/work.py"
 	wait_for 30 has out '^20$'
-	echo "$PID" >>"$TRY_DIR/pids"
+	note_pid "$PID"
 	migrate_from alpha "tls://$BETA:$PORT" --key key
 	[[ $RC == 0 ]] || fail "exit status $RC"
 	wait_for 60 has over '^[0-9a-f]{64}$'
@@ -96,7 +96,7 @@ to_and_fro() {
 	port_beta=$PORT
 	(on alpha "$GODWIT" serve --listen "10.214.7.1:0" --key key --stdio "file:$W/over") </dev/null \
 		>/dev/null 2>serve2.err &
-	echo $! >>"$TRY_DIR/pids"
+	note_pid "$!"
 	wait_for 20 has serve2.err 'listening on'
 	port_alpha=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' serve2.err)
 	count_on alpha 2
@@ -219,7 +219,7 @@ not_saved() {
 	chmod 666 out
 	(as sh -c 'sleep 1000 & wait') </dev/null >out 2>err &
 	PID=$!
-	echo "$PID" >>"$TRY_DIR/pids"
+	note_pid "$PID"
 	wait_for 20 pgrep -P "$PID"
 	migrate_from alpha "tls://$BETA:$PORT" --key key
 	[[ $RC == 3 ]] || fail "exit status $RC"
