@@ -72,6 +72,9 @@ pair "$ON" beta "$H" byname x 1 -- "$ON" alpha "$H" byname 10.213.7.2,10.213.7.1
 check "home again by the host's address alone" test "$(cat "$W/client.out") $(rc client)$(rc server)" = "client: ok 00"
 unset PSU_WAIT
 
+pair "$ON" beta env -u PSU_PORT "$H" plain x 1 -- "$ON" alpha env -u PSU_PORT "$H" plain 10.213.7.2 0
+check "port 8080 unless another one is named" test "$(cat "$W/server.out") $(rc client)$(rc server)" = "server: after 00"
+
 # --- who may ---
 # try LABEL STATUS WORDS SERVER-KEY CLIENT-KEY: the thread must stay on alpha
 try()
