@@ -63,8 +63,8 @@ measure() { # TITLE PEER PREFIX...
 	done
 }
 threads() { # N...: three times each, in turns
-	local n i
-	for i in 1 2 3; do
+	local n
+	for _ in 1 2 3; do
 		for n; do
 			start 1
 			timeout 100 taskset -c 0 "$W/hop" 127.0.0.1 0 $((6400 / n)) "$n" 2>/dev/null >>"$W/threads"
