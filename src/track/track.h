@@ -3,6 +3,7 @@
  *
  * How to copy the memory of a program while it runs, and all of it right:
  *
+ *	keeper_end(pid) (track/keeper.h): there is one tracker at a time
  *	stop it: remote_seize, remote_check, remote_prepare
  *		track_start(&remote, &t, &err)
  *	let it go: remote_release

@@ -6,10 +6,12 @@
 # GODWIT_FAULT_BOTH=1 its front command too; GODWIT_FAULT=list names each on stderr.
 . "$(dirname "$0")/../lib.sh"
 
+OPTS=() # further options of each checkpoint
+
 # How many points a checkpoint of PID passes; each is named once.
 points() {
 	local n
-	(as env GODWIT_FAULT=list "$GODWIT" checkpoint "$PID") </dev/null >cmd.out 2>points || fail "$(cat points)"
+	(as env GODWIT_FAULT=list "$GODWIT" checkpoint "$PID" "${OPTS[@]}") </dev/null >cmd.out 2>points || fail "$(cat points)"
 	n=$(grep -c '^fault point [0-9]*: ' points)
 	((n >= 8)) || fail "only $n fault points"
 	echo "$n"
@@ -25,6 +27,7 @@ start_target() { # KIND
 	sleepers) launch "$SUBJECTS/sleepers" "$CTL" ;;
 	registers) launch "$SUBJECTS/regs_live" "$CTL" ;;
 	locks)    launch "$SUBJECTS/locks" "$CTL" ;;
+	live)     launch "$SUBJECTS/mem_written" "$CTL" 4 20 2; OPTS=(--pause=live) ;;
 	esac
 	wait_ready
 }
@@ -40,6 +43,7 @@ check_after() {
 	local left
 	left=$(mappings_of_ours)
 	((left <= $1)) || fail "$left mappings of ours are left ($2)"
+	[[ -z $(find "/proc/$PID/fd" -lname '*userfaultfd*' 2>/dev/null) ]] || fail "a userfaultfd is left ($2)"
 	[[ $(md5sum <myckpt) == "$SUM" ]] || {
 		# It got as far as the rename: then the new one is whole.
 		"$GODWIT" verify myckpt >/dev/null 2>&1 || fail "the image is damaged ($2)"
@@ -53,7 +57,7 @@ each_point() { # KIND BOTH
 	n=$(points) || { echo "$n"; exit 1; }
 	SUM=$(md5sum <myckpt)
 	for ((i = 1; i <= n; i++)); do
-		run env GODWIT_FAULT=$i ${2:+GODWIT_FAULT_BOTH=1} "$GODWIT" checkpoint "$PID"
+		run env GODWIT_FAULT=$i ${2:+GODWIT_FAULT_BOTH=1} "$GODWIT" checkpoint "$PID" "${OPTS[@]}"
 		[[ $RC == 0 ]] || died=$((died + 1))
 		[[ $RC == [01] || $RC == 137 ]] || fail "exit status $RC at point $i"
 		check_after 1 "at point $i"
@@ -64,7 +68,7 @@ each_point() { # KIND BOTH
 	expect 0 "$GODWIT" checkpoint "$PID"
 	nothing_left
 	only_the_image || fail "left behind: $(ls)"
-	expect 0 env GODWIT_FAULT=$((n + 1)) "$GODWIT" checkpoint "$PID"
+	expect 0 env GODWIT_FAULT=$((n + 999)) "$GODWIT" checkpoint "$PID" "${OPTS[@]}"
 	expect 0 "$GODWIT" verify myckpt
 	verdict
 }
@@ -207,7 +211,7 @@ go_program() { # 2000 goroutines: its stacks are small and its signals many
 	cmp -s out want || fail "$(diff out want | head -5)"
 }
 
-for kind in threads handler static sleepers registers locks; do
+for kind in threads handler static sleepers registers locks live; do
 	LIMIT=300 try "guardian_killed_at_each_step_$kind" each_point $kind ""
 	LIMIT=300 try "guardian_and_command_killed_at_each_step_$kind" each_point $kind 1
 done
