@@ -14,6 +14,7 @@ enum order {
 	ORDER_READ,  /* read() the file `path` to fresh memory: took_ns */
 	ORDER_SUM,   /* a checksum of the memory: sum */
 	ORDER_QUIT,
+	ORDER_TOUCH, /* write to every step-th page, count of them: took_ns */
 };
 
 struct control {
@@ -24,6 +25,9 @@ struct control {
 	volatile uint64_t sum;        /* 32 */
 	volatile int64_t error;       /* 40: errno of the last order */
 	char path[256];               /* 48: zero-terminated */
+	volatile uint64_t rate;       /* 304: bytes of pages to write to, each second */
+	volatile uint64_t count;      /* 312 */
+	volatile uint64_t step;       /* 320: pages */
 };
 
 #endif

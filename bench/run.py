@@ -36,7 +36,7 @@ ROWS = [r for r in os.environ.get("BENCH_ROWS", "").split(",") if r]
 PATIENCE = 120  # seconds for any single step
 
 # struct control, bench/control.h
-RESET, WRITE, READ, SUM, QUIT = 1, 2, 3, 4, 5
+RESET, WRITE, READ, SUM, QUIT, TOUCH = 1, 2, 3, 4, 5, 6
 
 
 def program(name):
@@ -89,6 +89,16 @@ class Control:
             took.append(self.get(24))
         return min(took)
 
+    def write_at(self, mb_per_s):
+        """From now on the subject writes to its memory; 0 ends it."""
+        self.page[304:312] = struct.pack("<Q", mb_per_s * 1000 * 1000)
+
+    def touch(self, count, step):
+        """ns for a write to every step-th page."""
+        self.page[312:328] = struct.pack("<QQ", count, step)
+        self.order(TOUCH)
+        return self.get(24)
+
     def longest(self):
         return self.get(16)
 
@@ -126,6 +136,12 @@ class Subject:
         before = self.control.get(8)
         wait_for("sign of life", lambda: self.control.get(8) > before + 1000)
         return self.control.longest(), wall, kib
+
+    def speed(self):
+        """Readings of the clock in a second, while nobody disturbs."""
+        began, samples = time.monotonic(), self.control.get(8)
+        time.sleep(0.2)
+        return (self.control.get(8) - samples) / (time.monotonic() - began)
 
     def end(self):
         self.proc.kill()
@@ -392,11 +408,67 @@ class Bench:
                        criu=self.peer(more))
         self.table.add(f"{n} threads: checkpoint, own memory", [max(memory)], [], 16, "MiB")
 
+    def live(self, mib, goals):
+        """Pause while the memory is copied beside the program; floor: a mere stop."""
+        s = Subject(self.where, mib, 1)
+        for rate, goal in goals:
+            s.control.write_at(rate)
+            what = f"writing {rate} MB/s" if rate else "idle"
+            floors, pauses, slower, memory = [], [], [], []
+            for _ in range(PAIRS):
+                floors.append(ms(s.pause_during([program("bench/stop"), s.pid])[0]))
+                self.godwit.forget()
+                usual = s.speed()
+                began, samples = time.monotonic(), s.control.get(8)
+                pause, _, kib = s.pause_during(self.godwit.checkpoint(s) + ["--pause=live"])
+                during = (s.control.get(8) - samples) / (time.monotonic() - began)
+                pauses.append(ms(pause))
+                slower.append(max(0.0, 100 * (1 - during / usual)))
+                memory.append(kib / 1024)
+            self.table.add(f"{mib} MiB: live, pause, {what}", pauses, floors, goal)
+            self.table.add(f"{mib} MiB: live, program slower, {what}", slower, [], 10, "%")
+            self.table.add(f"{mib} MiB: live, own memory, {what}", [max(memory)], [], 16, "MiB")
+        s.end()
+
+    def incremental(self, mib):
+        """A hundredth of the pages written to; floor: a complete checkpoint."""
+        s = Subject(self.where, mib, 1)
+        parent, child = (os.path.join(self.where, n) for n in ("parent", "child"))
+        pages = mib * 256
+        floors, walls, pauses, first, armed = [], [], [], [], []
+
+        def checkpoint(image, *options):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(image)
+            return s.pause_during([program("godwit"), "checkpoint", s.pid, "-o", image, *options])
+
+        for _ in range(PAIRS):
+            floors.append(ms(min(checkpoint(child)[1] for _ in range(2))))
+            # What follows stands on this one; the live one ends the tracking before.
+            checkpoint(child, "--pause=live")
+            usual = s.control.touch(pages // 100, 100)
+            first.append(ms(checkpoint(parent, "--incremental")[1]))
+            armed.append((s.control.touch(pages // 100, 100) - usual) / (pages // 100))
+            pause, wall, _ = checkpoint(child, "--incremental")
+            walls.append(ms(wall))
+            pauses.append(ms(pause))
+        goal = statistics.median(0.02 * f for f in floors) + 5
+        self.table.add(f"{mib} MiB: incremental of 1 %, wall", walls, floors, round(goal, 1))
+        self.table.add(f"{mib} MiB: incremental of 1 %, pause", pauses, floors, round(goal, 1))
+        self.table.add(f"{mib} MiB: the first of them, wall", first, floors, 1.2, ratio_goal=True)
+        self.table.add("a tracked page, first write, longer by", [a / 1000 for a in armed], [], 2, "us")
+        s.end()
+        for image in (parent, child):
+            os.unlink(image)
+
     def all(self):
         for name, method, arguments in (
                 ("small", self.small_checkpoint, ()), ("small", self.small_restart, ()),
                 ("large", self.large_checkpoint, ()), ("large", self.large_restart, ()),
-                ("threads", self.threads, (100, 2)), ("threads", self.threads, (1000, 20))):
+                ("threads", self.threads, (100, 2)), ("threads", self.threads, (1000, 20)),
+                ("live", self.live, (MIB, ((0, 5), (10, 5), (100, 10)))),
+                ("live", self.live, (4 * MIB, ((0, 10), (100, 30)))),
+                ("incremental", self.incremental, (4 * MIB,))):
             if self.table.wanted(name):
                 method(*arguments)
 

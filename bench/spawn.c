@@ -9,10 +9,12 @@
  * behind have ended: the largest memory (VmHWM) of any process of it; with `output`
  * without the command itself, which becomes the program.
  *
+ * A godwit-keeper, which stays as long as its program, is not waited for.
  * It is a subreaper: a guardian in a session of its own is waited for, too.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,14 +61,48 @@ static pid_t start(char **argv, int out, uint64_t *ret_start)
 	return pid;
 }
 
+/* A keeper stays as long as the program does: nobody waits for it. */
+static bool only_keepers(void)
+{
+	char path[64], comm[32];
+	FILE *f, *c;
+	int pid;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	if (!(f = fopen(path, "re")))
+		return false;
+	while (fscanf(f, "%d", &pid) == 1) {
+		bool is_keeper;
+
+		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+		c = fopen(path, "re");
+		is_keeper = c && fgets(comm, sizeof(comm), c) && !strcmp(comm, "godwit-keeper\n");
+		if (c)
+			fclose(c);
+		if (!is_keeper) {
+			fclose(f);
+			return false;
+		}
+	}
+	fclose(f);
+	return true;
+}
+
 static long rest(long kib, pid_t not_this)
 {
+	struct timespec step = {.tv_nsec = 200 * 1000};
 	struct rusage u;
 	pid_t pid;
 
-	while ((pid = wait4(-1, NULL, __WALL, &u)) > 0 || errno == EINTR)
+	while ((pid = wait4(-1, NULL, __WALL | WNOHANG, &u)) >= 0 || errno == EINTR) {
 		if (pid > 0 && pid != not_this && u.ru_maxrss > kib)
 			kib = u.ru_maxrss;
+		if (pid)
+			continue;
+		if (only_keepers())
+			break;
+		nanosleep(&step, NULL);
+	}
 	return kib;
 }
 

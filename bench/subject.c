@@ -111,7 +111,38 @@ static int timed_read(struct control *c, size_t len)
 	return close(fd) ? errno : 0;
 }
 
-static void obey(struct control *c, const void *p, size_t len)
+/* Writes to pages all over the memory, so many bytes of pages a second as is asked for. */
+static void write_some(const struct control *c, char *p, size_t len, uint64_t now)
+{
+	static uint64_t due_from, written, x = 88172645463325252;
+	static uint64_t rate;
+
+	if (c->rate != rate) {
+		rate = c->rate;
+		due_from = now;
+		written = 0;
+	}
+	/* At most so many at once: after a pause nobody catches up. */
+	for (int i = 0; i < 64 && written < (now - due_from) / 1000 * rate / 1000000; i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		p[x % (len / 4096) * 4096] = (char)x;
+		written += 4096;
+	}
+}
+
+/* One word in each of the first c->count pages of c->step. */
+static void touch(struct control *c, char *p, size_t len)
+{
+	uint64_t start = now_ns();
+
+	for (uint64_t i = 0; i < c->count && i * c->step < len / 4096; i++)
+		p[i * c->step * 4096] ^= 1;
+	c->took_ns = now_ns() - start;
+}
+
+static void obey(struct control *c, void *p, size_t len)
 {
 	c->error = 0;
 	switch (c->order) {
@@ -126,6 +157,9 @@ static void obey(struct control *c, const void *p, size_t len)
 		break;
 	case ORDER_SUM:
 		c->sum = sum(p, len / sizeof(uint64_t));
+		break;
+	case ORDER_TOUCH:
+		touch(c, p, len);
 		break;
 	default:
 		exit(0);
@@ -200,6 +234,8 @@ int main(int argc, char **argv)
 	for (last = now_ns();; last = now) {
 		now = now_ns();
 		c->samples++;
+		if (c->rate && len)
+			write_some(c, p, len, now);
 		if (now - last > c->longest_ns)
 			c->longest_ns = now - last;
 		if (c == &own)
