@@ -193,31 +193,6 @@ int track_check(const struct track *t, struct err *err)
 	return err->error;
 }
 
-int track_start(struct remote *r, struct track **ret, struct err *err)
-{
-	const uint64_t arg[6] = {O_CLOEXEC | UFFD_USER_MODE_ONLY};
-	struct track *t;
-	int ret_code;
-
-	/* First on ourselves: the target is not bothered where it cannot work. */
-	if ((ret_code = track_probe(err)))
-		return ret_code;
-	ret_code = remote_take_new_fd(r, SYS_userfaultfd, arg, err);
-	if (err->error)
-		return err->error;
-	if (ret_code < 0)
-		return cannot(ret_code, "userfaultfd in the program", err);
-	if ((ret_code = new_track(r->pid, ret_code, &t, err)))
-		return ret_code;
-	if ((ret_code = refuse_tracked(t, err)) || (ret_code = set_up(t->uffd, err)) ||
-	    (ret_code = track_check(t, err))) {
-		track_close(t);
-		return ret_code;
-	}
-	*ret = t;
-	return 0;
-}
-
 bool track_is_alive(const struct track *t)
 {
 	/* Nothing is mapped there: the answer is EINVAL, or ENOMEM when the memory that
@@ -386,6 +361,58 @@ int track_round(struct track *t, track_fn fn, void *arg, uint64_t *ret_bytes, st
 	if (ret < 0 && !err->error)
 		return err_sys(err, ret, "cannot track the memory of process %d", t->pid);
 	return ret;
+}
+
+/* --- the beginning --- */
+
+/*
+ * The race: 1. one of us starts to track; 2. another one finds nothing tracked, and
+ * starts, too; 3. both arm, and each takes from the other what was written.  So one
+ * mapping is registered at once, while the program is stopped and nobody else can be
+ * at step 2.
+ */
+static int claim(struct track *t, struct err *err)
+{
+	struct proc_maps maps = {0};
+	int ret = read_maps(t, &maps, err);
+	bool done = false;
+
+	for (size_t i = 0; i < maps.n && !ret && !done; i++) {
+		struct uffdio_register reg = {
+			.range = {maps.v[i].start, maps.v[i].end - maps.v[i].start},
+			.mode = UFFDIO_REGISTER_MODE_WP};
+
+		done = is_tracked_kind(&maps.v[i]) && !ioctl(t->uffd, UFFDIO_REGISTER, &reg);
+	}
+	proc_maps_done(&maps);
+	if (!ret && !done)
+		return cannot(-EINVAL, "UFFDIO_REGISTER", err);
+	return ret;
+}
+
+int track_start(struct remote *r, struct track **ret, struct err *err)
+{
+	const uint64_t arg[6] = {O_CLOEXEC | UFFD_USER_MODE_ONLY};
+	struct track *t;
+	int ret_code;
+
+	/* First on ourselves: the target is not bothered where it cannot work. */
+	if ((ret_code = track_probe(err)))
+		return ret_code;
+	ret_code = remote_take_new_fd(r, SYS_userfaultfd, arg, err);
+	if (err->error)
+		return err->error;
+	if (ret_code < 0)
+		return cannot(ret_code, "userfaultfd in the program", err);
+	if ((ret_code = new_track(r->pid, ret_code, &t, err)))
+		return ret_code;
+	if ((ret_code = refuse_tracked(t, err)) || (ret_code = set_up(t->uffd, err)) ||
+	    (ret_code = track_check(t, err)) || (ret_code = claim(t, err))) {
+		track_close(t);
+		return ret_code;
+	}
+	*ret = t;
+	return 0;
 }
 
 /* --- the end --- */

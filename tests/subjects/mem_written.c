@@ -3,6 +3,8 @@
  * then dropped, replaced, moved or protected.  The sum of each page is kept beside
  * it: a page that a checkpoint took too early differs from its sum for ever.
  *
+ * test: build=static
+ *
  *     mem_written CTL [MIB [MB/S [CHURN]]]    MB of pages written to; CHURN 0: only written
  */
 #include "subject.h"
