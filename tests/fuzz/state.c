@@ -48,7 +48,8 @@ static void holds_together(const struct process *p)
 		ALWAYS(r->mapping < p->nmappings && r->len && !((r->start | r->len) & 4095));
 		ALWAYS(r->start >= p->mappings[r->mapping].start &&
 		       r->len <= p->mappings[r->mapping].end - r->start);
-		ALWAYS(!__builtin_add_overflow(sum, r->len, &sum));
+		ALWAYS(!(r->flags & RUN_PARENT) || p->parent.path);
+		ALWAYS(r->flags & RUN_PARENT || !__builtin_add_overflow(sum, r->len, &sum));
 	}
 	ALWAYS(memory_stored_bytes(p) == sum && memory_dirty_bytes(p) <= sum);
 	(void)memory_hole_needed(p);

@@ -378,7 +378,14 @@ def describe(p):
         print("mapped file %d: %s" % (i + 1, show(f)))
     for m in p.mappings["mappings"]:
         print("mapping: %s" % show(m))
+    if p.parent is not None:
+        print("parent: %s" % show(p.parent))
+    if p.places is not None:
+        print("places: %s" % show(p.places))
     for r in p.runs:
+        if r["below"]:
+            print("run: %#x+%#x mapping=%d flags=%d below" % (r["start"], r["len"], r["mapping"], r["flags"]))
+            continue
         print("run: %#x+%#x mapping=%d flags=%d xxh3=%016x" %
               (r["start"], r["len"], r["mapping"], r["flags"],
                img.xxh3(img.b[r["place"]:r["place"] + r["len"]])))

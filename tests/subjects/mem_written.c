@@ -78,7 +78,8 @@ static void change(uint64_t *x)
 			write_word(i + k, 0, rnd(x));
 		break;
 	case 3:
-		swap(i, other);
+		if (i != other)
+			swap(i, other);
 		break;
 	case 4:
 		must(mprotect(page_at(i), n * PAGE, PROT_READ));
