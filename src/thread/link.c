@@ -108,6 +108,7 @@ int link_open(const struct wire_addr *a, int64_t deadline, struct link **ret, st
 	e = secure(l, err);
 	if (!e)
 		e = greet(&l->w, &l->peer, &ours[1], err);
+	psu_fault("got-welcome", &l->w);
 	if (!e)
 		e = modules_current(&ours[0], err);
 	if (!e) {

@@ -275,6 +275,7 @@ static int converse(struct peer *p, struct err *err)
 		wire_set_port(&a, (int)p->hello.port);
 		wire_format(&a, p->place);
 	}
+	psu_fault("got-hello", p->w);
 	e = send_hello(p->w, F_WELCOME, err);
 	while (!e) {
 		if (generation != modules_generation() || !p->remaps.n) {

@@ -35,8 +35,8 @@ round()
 	touch "$d/lines"
 	echo $(($(wc -l <"$d/lines"))) >"$d/count"
 }
-SERVER_STEPS='got-hop send-ready sent-ready got-commit send-running sent-running'
-CLIENT_STEPS='send-hop sent-hop got-ready sent-commit got-running'
+SERVER_STEPS='got-hello got-hop send-ready sent-ready got-commit send-running sent-running'
+CLIENT_STEPS='got-welcome send-hop sent-hop got-ready sent-commit got-running'
 n=0
 running=''
 for side in server client; do
@@ -59,7 +59,7 @@ for side in server client; do
 			d="$W/$side.$step.$action"
 			count=$(cat "$d/count") rc=$(cat "$d/client.rc")
 			case $action.$side.$step in
-			kill.server.got-hop | kill.server.send-ready) want='1.0 1.1' ;; # stays at home
+			kill.server.got-hello | kill.server.got-hop | kill.server.send-ready) want='1.0 1.1' ;; # stays at home
 			# Killed around the handover: the sender cannot know; it must not
 			# run the thread again, and must say so (create fails: 9).
 			kill.server.sent-ready) want='0.9 1.0' ;;
