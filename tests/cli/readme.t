@@ -30,21 +30,51 @@ demonstration() {
 	prints 'lines are there, once each' '^#0 '
 }
 
+# Commands on standard input, such that this machine is also the other host of those that
+# need one: what is moved is a program that counts, and nothing of it is missing.
+for_two_hosts() {
+	local line port=$((20000 + RANDOM % 20000))
+	printf '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift 2\nexec sh -c "$1"\n' >ssh
+	chmod 755 ssh
+	echo 'serve=; trap "[ -z \"\$serve\" ] || kill \$serve" EXIT'
+	while read -r line; do
+		case $line in
+		*godwit\ migrate*)
+			echo "$B/count 30 50 >moved &"
+			echo 'until grep -q "^3$" moved; do sleep 0.05; done'
+			line=${line/ PID / \$! }
+			line=${line/ 4242 / \$! }
+			echo "${line/host:7000/127.0.0.1:$port}"
+			echo 'until grep -q "^30$" moved; do sleep 0.05; done'
+			echo 'seq 1 30 | diff - moved' ;;
+		*godwit\ serve*)
+			echo '[ -e key ] || godwit key key'
+			echo "${line/ :7000/ 127.0.0.1:$port} 2>serve.err &"
+			echo 'serve=$!; until grep -q listening serve.err; do sleep 0.05; done' ;;
+		*)	printf '%s\n' "$line" ;;
+		esac
+	done
+}
+
 # All others, in their order, in one shell, as they stand.
 by_hand() {
 	need gdb readelf
 	become user
 	ln -s "$B" build
+	ln -s "$TOP/include" include
+	cp "$TOP/examples/app1.c" prog.c
 	[[ -x build/count ]] || fail "$B/count is not built"
 	commands | grep -v '^make' | while read -r line; do
+		# Built where OpenSSL is.
+		[[ $line != *libpsu_thread.a* || -e $B/libpsu_thread.a ]] || continue
 		printf '%s\n' "$line"
 		case $line in
 		"cat numbers") echo 'seq 1 30 | diff - numbers' ;;
 		"cat numbers.after-checkpoint") echo 'test -s numbers.after-checkpoint' ;;
 		esac
-	done >script
+	done | for_two_hosts >script
 	(($(grep -c . script) >= 18)) || fail "only $(grep -c . script) commands in README.md"
-	(as bash -ex script 2>&1) </dev/null | cat >cmd.out
+	(PATH=$B:$PATH GODWIT_SSH=$W/ssh as bash -ex script 2>&1) </dev/null | cat >cmd.out
 	((PIPESTATUS[0] == 0)) || fail "a command failed"
 	prints '^30$' 'clock_nanosleep|rest' 'LOAD' 'threads|Threads' 'munmap' 'ptrace' 'after-checkpoint'
 }
@@ -56,14 +86,15 @@ examples_of() { # PAGE HOW-MANY
 	become user
 	ln -s "$B" build
 	cp "$B/count" prog
-	awk '/^\.Sh EXAMPLES/ { on = 1; next } /^\.Sh/ { on = 0 } on && /^\$ /' "$TOP/man/$1" | cut -c3- >script
+	awk '/^\.Sh EXAMPLES/ { on = 1; next } /^\.Sh/ { on = 0 } on && /^\$ /' "$TOP/man/$1" |
+		cut -c3- | sed -E 's/[[:space:]]+#.*$//' | for_two_hosts >script
 	(($(wc -l <script) >= $2)) || fail "only $(wc -l <script) commands in $1"
 	if grep -q 4242 script; then
 		OUT=numbers launch ./prog 40 100
 		wait_alive "$PID" 30 has numbers '^3$'
 		sed -i "s/4242/$PID/" script
 	fi
-	(PATH=$B:$PATH as bash -ex script 2>&1) </dev/null | cat >cmd.out
+	(PATH=$B:$PATH GODWIT_SSH=$W/ssh as bash -ex script 2>&1) </dev/null | cat >cmd.out
 	((PIPESTATUS[0] == 0)) || fail "a command failed"
 	[[ $1 == libckpt.7 ]] && return 0 # no restart in there
 	[[ $(tail -n 1 numbers) == @(30|40) ]] || fail "it did not count to the end"
