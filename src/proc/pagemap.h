@@ -18,7 +18,8 @@ enum pagemap_want {
 	PAGEMAP_PRIVATE, /* private pages of the process: present or swapped, not the
 			    zero page, not a page of a mapped file */
 	PAGEMAP_ANON,    /* the same where no file is mapped, many times faster: the
-			    kernel need not look at each page */
+			    kernel need not look at each page.  Whatever lies between
+			    mappings may be told as well */
 	PAGEMAP_TRACKED, /* as PAGEMAP_ANON, and tells which are unchanged; needs
 			    PAGEMAP_SCAN */
 	PAGEMAP_PRESENT, /* any page present or swapped: shared anonymous memory */
