@@ -118,11 +118,12 @@ _run() {
 
 # When process $1 was started, in BORN: its id may be another's one day.  Forks nothing.
 _born() {
-	local line
-	read -r line <"/proc/$1/stat" || return
+	local line=
+	read -r -d '' line <"/proc/$1/stat" # to its end: a name may hold a newline
 	# shellcheck disable=SC2086  # fields
 	set -- ${line##*) }
-	BORN=${20}
+	BORN=${20-}
+	[[ -n $BORN ]]
 } 2>/dev/null
 
 # For a child that is not waited for yet: _sweep ends it if it outlives the test.
@@ -257,8 +258,9 @@ wait_for() {
 
 # State Z counts as gone (pid 1 may reap late), unless other threads go on.
 alive() {
-	local line f
-	{ read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+	local line='' f
+	{ read -r -d '' line <"/proc/$1/stat"; } 2>/dev/null
+	[[ -n $line ]] || return 1
 	read -ra f <<<"${line##*) }"
 	[[ ${f[0]} != [ZX] || ${f[17]} -gt 1 ]]
 }

@@ -34,6 +34,13 @@ hanging() {
 	wait_for 10 gone "$(cat grandchild)"
 }
 
+# Whatever its name is: that may hold a newline, and then so does its line in /proc.
+oddly_named() {
+	inner "a() { cp /bin/sleep $'odd) S\n'; launch ./$'odd) S\n' 1000; echo \$PID >../../odd; }; try one a"
+	[[ $RC == 0 ]] || fail "$(cat tap)"
+	wait_for 10 gone "$(cat odd)"
+}
+
 # The id of a program that a test noted, and that ended, may be another's by now.
 others() {
 	(cd / && exec sleep 100) &
@@ -74,6 +81,7 @@ no_descriptors() {
 
 try failed_tests_are_reported failing
 try hanging_tests_are_ended hanging
+try oddly_named_programs_are_ended oddly_named
 try processes_of_others_are_left_alone others
 try skipped_tests_give_their_reason skipping
 try subjects_that_differ_are_found_out wrong_subject
