@@ -152,6 +152,15 @@ static int parse(struct line *l, int argc, char **argv)
 	return EXIT_DONE;
 }
 
+static void report(void *arg, const struct migrate_result *r)
+{
+	const struct line *l = arg;
+
+	cli_progress_end();
+	if (!l->quiet || l->json)
+		migrate_report(&l->o, r, l->json);
+}
+
 int cmd_migrate(int argc, char **argv)
 {
 	struct line l = {.o = {.timeout_ms = 10000}};
@@ -168,11 +177,9 @@ int cmd_migrate(int argc, char **argv)
 		.progress = !l.quiet && isatty(STDERR_FILENO) ? cli_progress : NULL,
 		.arg = (char[]){"migrate"},
 	};
-	ret = migrate(&l.o, &listener, &result, &err);
+	ret = migrate(&l.o, &listener, report, &l, &result, &err);
 	cli_progress_end();
 	if (ret)
 		return cli_fail("migrate", &err);
-	if (!l.quiet || l.json)
-		migrate_report(&l.o, &result, l.json);
 	return l.o.follow && result.outcome == MIGRATE_MOVED ? leave_as(result.status) : EXIT_DONE;
 }

@@ -56,11 +56,13 @@ struct migrate_result {
 };
 
 /*
- * Moves a program.  0 and *ret; or a negative errno, and the program goes on here;
+ * Moves a program.  moved() is called, if it is not NULL, before the program's
+ * output is followed.  0 and *ret; or a negative errno, and the program goes on here;
  * or -EINPROGRESS with exit 6: in doubt, settled later.  SIGINT, SIGTERM and SIGHUP call
  * it off before the commit point.
  */
 int migrate(const struct migrate_options *o, const struct guardian_listener *listener,
+	    void (*moved)(void *arg, const struct migrate_result *r), void *arg,
 	    struct migrate_result *ret, struct err *err) __must_check;
 
 #endif

@@ -261,6 +261,7 @@ static int run_guardian(struct order *order, const struct guardian_listener *lis
 }
 
 int migrate(const struct migrate_options *o, const struct guardian_listener *listener,
+	    void (*moved)(void *arg, const struct migrate_result *r), void *arg,
 	    struct migrate_result *ret_result, struct err *err)
 {
 	struct peer_link link;
@@ -275,6 +276,8 @@ int migrate(const struct migrate_options *o, const struct guardian_listener *lis
 	ret = greet(&order, err);
 	if (!ret)
 		ret = run_guardian(&order, listener, ret_result, err);
+	if (!ret && moved)
+		moved(arg, ret_result);
 	if (!ret && ret_result->outcome == MIGRATE_MOVED && o->follow)
 		ret = relay_follow(&link.w, &ret_result->status, err);
 	peer_close(&link);
