@@ -20,7 +20,10 @@ static int usage(FILE *out, int status)
 		"       godwit migrate PID tls://HOST:PORT --key FILE [OPTIONS]\n\n"
 		"Moves the running program PID to HOST, where it goes on: by ssh, which starts\n"
 		"godwit over there, or to a waiting godwit serve.\n\n"
-		"      --mode MODE         total: stop, send all, go on over there (default)\n"
+		"      --mode MODE         pre-copy (default): send while it runs, then what it "
+		"wrote;\n"
+		"                          total: stop, send all, go on over there\n"
+		"      --max-pause MS      of pre-copy: the pause to aim at (default 20)\n"
 		"      --dry-run, --explain  ask HOST whether it could take the program; move "
 		"nothing\n"
 		"      --stdio WHERE       of the program, over there: null (default), file:PATH, "
@@ -50,7 +53,17 @@ static bool parse_number(const char *s, long min, long max, long *ret)
 	return *s && !*end && !errno && *ret >= min && *ret <= max;
 }
 
-enum { OPT_MODE = 256, OPT_DRY, OPT_STDIO, OPT_KEY, OPT_TIMEOUT, OPT_SSH, OPT_REMOTE, OPT_JSON };
+enum {
+	OPT_MODE = 256,
+	OPT_PAUSE,
+	OPT_DRY,
+	OPT_STDIO,
+	OPT_KEY,
+	OPT_TIMEOUT,
+	OPT_SSH,
+	OPT_REMOTE,
+	OPT_JSON
+};
 
 /* EXIT_DONE, or the status to leave with. */
 static int take_option(struct line *l, int c, const char *arg)
@@ -59,9 +72,19 @@ static int take_option(struct line *l, int c, const char *arg)
 
 	switch (c) {
 	case OPT_MODE:
-		if (strcmp(arg, "total"))
+		if (!strcmp(arg, "total"))
+			l->o.mode = MODE_TOTAL;
+		else if (!strcmp(arg, "pre-copy"))
+			l->o.mode = MODE_PRECOPY;
+		else if (!strcmp(arg, "post-copy"))
+			l->o.mode = MODE_POSTCOPY;
+		else
 			return cli_usage("migrate", "there is no mode '%s'", arg);
-		l->o.mode = MODE_TOTAL;
+		return EXIT_DONE;
+	case OPT_PAUSE:
+		if (!parse_number(arg, 1, 3600000, &n))
+			return cli_usage("migrate", "'%s' is no number of milliseconds", arg);
+		l->o.max_pause_ms = (int)n;
 		return EXIT_DONE;
 	case OPT_DRY:
 		l->o.ask_only = true;
@@ -120,6 +143,7 @@ static int parse(struct line *l, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"mode", required_argument, NULL, OPT_MODE},
+		{"max-pause", required_argument, NULL, OPT_PAUSE},
 		{"dry-run", no_argument, NULL, OPT_DRY},
 		{"explain", no_argument, NULL, OPT_DRY},
 		{"stdio", required_argument, NULL, OPT_STDIO},
@@ -163,7 +187,7 @@ static void report(void *arg, const struct migrate_result *r)
 
 int cmd_migrate(int argc, char **argv)
 {
-	struct line l = {.o = {.timeout_ms = 10000}};
+	struct line l = {.o = {.timeout_ms = 10000, .mode = MODE_PRECOPY, .max_pause_ms = 20}};
 	struct migrate_result result = {0};
 	struct err err = ERR_INIT;
 	char words[1200];
@@ -177,6 +201,14 @@ int cmd_migrate(int argc, char **argv)
 		.progress = !l.quiet && isatty(STDERR_FILENO) ? cli_progress : NULL,
 		.arg = (char[]){"migrate"},
 	};
+	if (l.o.mode == MODE_POSTCOPY) {
+		if (!l.quiet)
+			cli_notice(
+				(char[]){"migrate"},
+				"post-copy is not built: without privilege a system call that "
+				"meets a page that is still over here would fail; doing pre-copy");
+		l.o.mode = MODE_PRECOPY;
+	}
 	ret = migrate(&l.o, &listener, report, &l, &result, &err);
 	cli_progress_end();
 	if (ret)

@@ -17,6 +17,8 @@ static void phase(struct report *rep, const char *key, const char *label, uint64
 static void phases(struct report *rep, const struct migrate_result *r)
 {
 	report_section(rep, "phases", "Phases");
+	if (r->bulk)
+		phase(rep, "bulk_ns", "while it ran", r->bulk);
 	phase(rep, "suspension_ns", "suspension", r->suspension);
 	phase(rep, "checkpoint_ns", "checkpoint", r->checkpoint);
 	phase(rep, "transfer_ns", "transfer", r->transfer);
@@ -38,6 +40,22 @@ static void amounts(struct report *rep, const struct migrate_result *r)
 	report_end(rep);
 }
 
+static void rounds(struct report *rep, const struct migrate_result *r)
+{
+	report_list(rep, "rounds", r->nrounds ? "Rounds" : NULL);
+	for (uint32_t i = 0; i < r->nrounds; i++) {
+		const struct migrate_round *v = &r->rounds[i];
+
+		report_item(rep);
+		report_u64(rep, "bytes", NULL, v->pages * 4096);
+		report_u64(rep, "ns", NULL, v->ns);
+		report_line(rep, "%2u  %10.1f MiB  %10.3f ms", i + 1, (double)v->pages / 256,
+			    (double)v->ns / 1e6);
+		report_end(rep);
+	}
+	report_end(rep);
+}
+
 void migrate_report(const struct migrate_options *o, const struct migrate_result *r, bool json)
 {
 	struct report rep;
@@ -46,6 +64,9 @@ void migrate_report(const struct migrate_options *o, const struct migrate_result
 	report_str(&rep, "outcome", NULL, "%s", r->outcome == MIGRATE_MOVED ? "moved" : "possible");
 	report_i64(&rep, "pid", NULL, o->pid);
 	report_str(&rep, "host", NULL, "%s", r->host);
+	if (*r->why_total)
+		report_str(&rep, "stopped_because", "stopped for all of it, since", "%s",
+			   r->why_total);
 	if (r->outcome == MIGRATE_MOVED)
 		report_line(&rep, "process %d goes on on %s (%s, Linux %s)", o->pid, r->host,
 			    r->tool, r->kernel);
@@ -53,6 +74,7 @@ void migrate_report(const struct migrate_options *o, const struct migrate_result
 		report_line(&rep, "%s (%s, Linux %s) can take process %d: nothing was moved",
 			    r->host, r->tool, r->kernel, o->pid);
 	if (r->total) {
+		rounds(&rep, r);
 		phases(&rep, r);
 		amounts(&rep, r);
 	}

@@ -1,5 +1,6 @@
 /* The destination's guardian: see feed.h. */
 #include "migrate/feed.h"
+#include "migrate/files.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,9 +9,11 @@
 #include <unistd.h>
 
 #include "base/fault.h"
-#include "state/memory.h"
+#include "state/memory_early.h"
 
 #define IOV_MAX_PAGES PROTO_RANGES_MAX
+/* FILES is the longest frame that comes among the pages. */
+#define FEED_FRAME_MAX PROTO_FILES_MAX
 
 /* The mapping that holds the address, or NULL. */
 static const struct mapping *find_mapping(const struct process *p, uint64_t addr)
@@ -47,7 +50,23 @@ static bool may_write(const struct process *p, const struct proto_range *r)
 
 static const uint8_t zeros[PROTO_PAGES_DATA];
 
-int feed_write(const struct restore *r, const struct remote *remote, const struct proto_pages *p,
+/* Zeros for memory that was never written to since it was mapped. */
+static void drop_zeros(const struct process *proc, struct proto_pages *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++) {
+		const struct mapping *m = find_mapping(proc, p->range[i].addr);
+		bool fresh = !m || (m->kind == MAPPING_ANON &&
+				    p->range[i].addr + p->range[i].len <= m->end);
+
+		if (!p->range[i].is_zero || !fresh)
+			p->range[n++] = p->range[i];
+	}
+	p->n = n;
+}
+
+int feed_write(const struct process *proc, const struct remote *remote, const struct proto_pages *p,
 	       struct err *err)
 {
 	struct iovec to[IOV_MAX_PAGES], from[IOV_MAX_PAGES];
@@ -58,7 +77,7 @@ int feed_write(const struct restore *r, const struct remote *remote, const struc
 	for (size_t i = 0; i < p->n; i++) {
 		const struct proto_range *g = &p->range[i];
 
-		if (!may_write(r->proc, g)) {
+		if (proc && !may_write(proc, g)) {
 			err_image(err, "pages came for %#llx, where no memory is to be filled",
 				  (unsigned long long)g->addr);
 			return err->error;
@@ -68,6 +87,8 @@ int feed_write(const struct restore *r, const struct remote *remote, const struc
 		data += g->is_zero ? 0 : g->len;
 		all += g->len;
 	}
+	if (!p->n)
+		return 0;
 	n = process_vm_writev(remote->pid, from, p->n, to, p->n, 0);
 	if (n == (ssize_t)all)
 		return 0;
@@ -79,39 +100,101 @@ int feed_write(const struct restore *r, const struct remote *remote, const struc
 		       n < 0 ? strerror(errno) : "not all of it is there");
 }
 
-static int take_pages(struct feed *f, const struct restore *r, const struct remote *remote,
+/* What came before the last model goes to memory that is made as it is needed. */
+static int make_room(const struct restore *r, struct remote *remote, const struct proto_pages *p,
+		     struct err *err)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		const struct proto_range *g = &p->range[i];
+		int ret = memory_early_extend(r, remote, g->addr, g->addr + g->len, err);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int take_pages(struct feed *f, const struct restore *r, struct remote *remote, bool early,
 		      size_t len, struct err *err)
 {
 	int ret = proto_pages_decode(f->frame, len, f->unpacked, f->pages, err);
 
-	return ret ? ret : feed_write(r, remote, f->pages, err);
+	if (!ret && early)
+		ret = make_room(r, remote, f->pages, err);
+	if (!ret && f->round == 0)
+		drop_zeros(r->proc, f->pages);
+	return ret ? ret : feed_write(early ? NULL : r->proc, remote, f->pages, err);
 }
 
-static int pages(void *arg, const struct restore *r, struct remote *remote, struct err *err)
+static int take_round(struct feed *f, size_t len, struct err *err)
+{
+	struct codec c = codec_reader(f->frame, len);
+
+	codec_u32(&c, &f->round);
+	return codec_ended(&c) ? 0 : err_set(err, -EPROTO, "malformed frame");
+}
+
+static int take_model(struct feed *f, uint32_t type, size_t len, struct err *err)
+{
+	int ret = f->model.fd < 0 ? model_in_open(&f->model, err) : 0;
+
+	return ret ? ret : model_in_frame(&f->model, type, f->frame, len, err);
+}
+
+/* Pages, up to the last model (early) or the end.  1: that came. */
+static int take_frame(struct feed *f, const struct restore *r, struct remote *remote, bool early,
+		      struct err *err)
+{
+	size_t len;
+	int ret;
+
+	wire_deadline(f->w, f->timeout_ms);
+	ret = proto_recv(f->w, &f->reader, f->frame, FEED_FRAME_MAX, &len, err);
+	if (ret == FRAME_PAGES && f->model.fd < 0)
+		ret = take_pages(f, r, remote, early, len, err);
+	else if (ret == FRAME_ROUND && early && f->model.fd < 0)
+		ret = take_round(f, len, err);
+	else if (ret == FRAME_END && !early)
+		return 1;
+	else if (ret >= 0 && early)
+		ret = take_model(f, (uint32_t)ret, len, err);
+	else if (ret >= 0)
+		ret = err_set(err, -EPROTO, "%s sent a frame of type %d among the pages",
+			      f->w->peer, ret);
+	return ret;
+}
+
+static int pages(void *arg, const struct restore *r, struct remote *remote, int *ret_fd,
+		 struct err *err)
 {
 	struct feed *f = arg;
+	int ret;
 
-	f->times.mapping = (uint64_t)(wire_now() - f->begun);
-	fault_point("mapped");
-	for (;;) {
-		size_t len;
-		int ret;
-
-		wire_deadline(f->w, f->timeout_ms);
-		ret = proto_recv(f->w, &f->reader, f->frame, PROTO_PAGES_MAX, &len, err);
-		if (ret == FRAME_PAGES)
-			ret = take_pages(f, r, remote, len, err);
-		else if (ret == FRAME_END)
-			break;
-		else if (ret >= 0)
-			ret = err_set(err, -EPROTO, "%s sent a frame of type %d among the pages",
-				      f->w->peer, ret);
-		if (ret < 0)
-			return ret;
+	if (!ret_fd)
+		f->times.mapping = (uint64_t)(wire_now() - f->begun);
+	fault_point(ret_fd ? "mapped early" : "mapped");
+	do {
+		ret = take_frame(f, r, remote, ret_fd, err);
 		fault_point("pages taken");
-	}
+	} while (ret == 0);
+	if (ret < 0)
+		return ret;
 	f->begun = wire_now();
+	if (!ret_fd)
+		return 0;
+	if (f->model.look != LOOK_LAST)
+		return err_set(err, -EPROTO, "%s looks for ever", f->w->peer);
+	f->round++; /* what comes now replaces what came */
+	*ret_fd = f->model.fd;
+	f->model.fd = -1;
 	return 0;
+}
+
+void feed_know(void *arg, const struct process *p, bool *known)
+{
+	const struct feed *f = arg;
+
+	files_carry(f->first, f->known, p, known);
 }
 
 /*
@@ -228,12 +311,14 @@ static void leave(void *arg)
 
 int feed_init(struct feed *f, struct restart_feed *ret, struct err *err)
 {
-	f->frame = io_alloc(1, PROTO_PAGES_MAX, err);
+	f->frame = io_alloc(1, FEED_FRAME_MAX, err);
 	f->unpacked = io_alloc(1, PROTO_PAGES_DATA, err);
 	f->pages = io_alloc(1, sizeof(*f->pages), err);
 	if (!f->frame || !f->unpacked || !f->pages)
 		return err->error;
 	f->begun = wire_now();
+	f->model.fd = -1;
+	ret->know = feed_know;
 	ret->arg = f;
 	ret->leave = leave;
 	ret->pages = pages;

@@ -6,6 +6,7 @@
 #define GODWIT_MIGRATE_FEED_H
 
 #include "migrate/journal.h"
+#include "migrate/model_in.h"
 #include "migrate/proto.h"
 #include "restart/restart.h"
 
@@ -17,6 +18,11 @@ struct feed {
 	int timeout_ms; /* for each step of the other side's */
 	struct proto_times times;
 	int64_t begun;
+	/* The first look at the program, and which of its mapped files this host has. */
+	const struct process *first;
+	const bool *known;
+	struct model_in model; /* the last one, on its way */
+	uint32_t round;        /* 0: what comes is for fresh memory */
 	uint8_t *frame, *unpacked;
 	struct proto_pages *pages;
 	struct journal_record record; /* since COMMIT was heard; we have its lock */
@@ -26,9 +32,12 @@ struct feed {
 /* Fills *ret to call restart() with; f outlives it. */
 int feed_init(struct feed *f, struct restart_feed *ret, struct err *err) __must_check;
 
+/* restart_feed.know: as the first verdict was. */
+void feed_know(void *arg, const struct process *p, bool *known);
+
 /* Writes the ranges of a frame into the process that is being built.  Refuses
- * what is not within a mapping that is to be filled. */
-int feed_write(const struct restore *r, const struct remote *remote, const struct proto_pages *p,
+ * what is not within a mapping of proc that is to be filled; NULL: all may be. */
+int feed_write(const struct process *proc, const struct remote *remote, const struct proto_pages *p,
 	       struct err *err) __must_check;
 
 #endif

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,4 +66,25 @@ void files_compare(const struct process *p, const uint64_t *hash, bool *known)
 	for (size_t i = 0; i < p->nmapped_files; i++)
 		known[i] = memory_file_matches(&p->mapped_files[i]) ||
 			   (hash[i] && hash[i] == hash_file(&p->mapped_files[i]));
+}
+
+static bool is_same(const struct mapped_file *a, const struct mapped_file *b)
+{
+	return !strcmp(a->path, b->path) && a->dev == b->dev && a->ino == b->ino &&
+	       a->size == b->size && a->mtime_ns == b->mtime_ns &&
+	       a->build_id_len == b->build_id_len &&
+	       !memcmp(a->build_id, b->build_id, sizeof(a->build_id));
+}
+
+void files_carry(const struct process *old, const bool *old_known, const struct process *p,
+		 bool *known)
+{
+	for (size_t i = 0; i < p->nmapped_files; i++) {
+		size_t k = 0;
+
+		while (k < old->nmapped_files &&
+		       !is_same(&old->mapped_files[k], &p->mapped_files[i]))
+			k++;
+		known[i] = k < old->nmapped_files && old_known[k];
+	}
 }

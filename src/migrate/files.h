@@ -11,4 +11,9 @@ void files_hash(const struct process *p, uint64_t *hash);
 /* Which of them this host has: known[p->nmapped_files]. */
 void files_compare(const struct process *p, const uint64_t *hash, bool *known);
 
+/* A verdict on the files of one look, carried to a later one: files that are new are
+ * not known.  Both sides reckon so. */
+void files_carry(const struct process *old, const bool *old_known, const struct process *p,
+		 bool *known);
+
 #endif

@@ -77,6 +77,7 @@ static int write_journal(struct source *s, struct err *err)
 static int moved(struct source *s)
 {
 	s->result->outcome = MIGRATE_MOVED;
+	s->done_ns = wire_now();
 	fault_point("done heard");
 	remote_kill(&s->job.remote);
 	s->job.released = true;

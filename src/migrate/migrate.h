@@ -45,11 +45,13 @@ struct migrate_result {
 	enum migrate_outcome outcome;
 	uint32_t nthreads;
 	/* Phases, ns; of the destination's as it measured them. */
-	uint64_t suspension, checkpoint, transfer, mapping, building, handover, total, downtime;
+	uint64_t bulk, suspension, checkpoint, transfer, mapping, building, handover, total,
+		downtime;
 	uint64_t memory_bytes; /* of the program, that have to be there */
 	uint64_t sent_bytes, pages, zero_pages, known_bytes;
 	uint32_t nrounds;
 	struct migrate_round rounds[MIGRATE_ROUNDS_MAX];
+	char why_total[256]; /* pre-copy was wanted and is not possible: why; or "" */
 	char host[64], tool[32], kernel[64]; /* of the destination */
 	uint64_t free_memory;
 	int status; /* with follow: how the program ended, as waitpid(2) says it */

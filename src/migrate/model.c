@@ -8,12 +8,12 @@
 #include "migrate/source.h"
 #include "state/memory.h"
 
-static int make_model(struct source *s, struct err *err)
+int source_make_model(struct source *s, struct err *err)
 {
 	struct job *j = &s->job;
 	int ret;
 
-	if ((ret = image_writer_open_memory(&j->writer, err)) ||
+	if ((ret = job_plan_copy(j, err)) || (ret = image_writer_open_memory(&j->writer, err)) ||
 	    (ret = image_writer_set_data_size(j->writer, 0, err)) ||
 	    (ret = job_write_notes(j, err)))
 		return ret;
@@ -48,25 +48,34 @@ static int send_files(struct source *s, struct err *err)
 	__cleanup_buf struct buf b = {0};
 	struct codec c = codec_writer(&b);
 	size_t n = p->nmapped_files;
+	uint32_t look = s->track && !s->early ? LOOK_EARLY : LOOK_LAST;
 
+	codec_u32(&c, &look);
 	if (!hash)
 		return err->error;
-	files_hash(p, hash);
+	if (!s->early)
+		files_hash(p, hash); /* later, the first verdict holds */
 	codec_array(&c, &hash, &n, sizeof(*hash), 8, PROTO_FILES_MAX / 8);
 	for (size_t i = 0; i < n; i++)
 		codec_u64(&c, &hash[i]);
 	return proto_send_buf(s->w, FRAME_FILES, &b, err);
 }
 
-int source_send_model(struct source *s, struct err *err)
+int source_send_made_model(struct source *s, struct err *err)
 {
-	int ret;
+	int ret = send_pieces(s, image_writer_fd(s->job.writer), err);
 
-	if ((ret = job_plan_copy(&s->job, err)) || (ret = make_model(s, err)) ||
-	    (ret = send_pieces(s, image_writer_fd(s->job.writer), err)))
+	if (ret)
 		return ret;
 	fault_point("model sent");
 	return send_files(s, err);
+}
+
+int source_send_model(struct source *s, struct err *err)
+{
+	int ret = source_make_model(s, err);
+
+	return ret ? ret : source_send_made_model(s, err);
 }
 
 int source_hear_verdict(struct source *s, struct err *err)
@@ -118,10 +127,16 @@ static int send_run(struct source *s, size_t i, struct err *err)
 int source_send_pages(struct source *s, struct err *err)
 {
 	struct process *p = s->job.proc;
-	const struct restore view = {.file_matches = s->known};
+	__cleanup_free bool *known = io_alloc(p->nmapped_files + 1, sizeof(*known), err);
+	const struct restore view = {.file_matches = known};
 	int ret = 0;
 
+	if (!known)
+		return err->error;
+	files_carry(s->early ? s->early->proc : p, s->known, p, known);
 	for (size_t i = 0; i < p->nruns && !ret; i++) {
+		if (s->unchanged && s->unchanged[i])
+			continue;
 		if (!memory_run_wanted(&view, p, &p->runs[i])) {
 			s->result->known_bytes += p->runs[i].len;
 			continue;

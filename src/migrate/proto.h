@@ -76,6 +76,12 @@ struct proto_times {
 	uint64_t mapping, building, releasing;
 };
 
+/* Of a model, in FILES. */
+enum proto_look {
+	LOOK_LAST = 1,  /* the program stands still: this is what is to go on */
+	LOOK_EARLY = 2, /* it runs on: a later model will take its place */
+};
+
 /* What became of a migration, as the destination knows it. */
 enum proto_outcome {
 	OUTCOME_NEVER = 1,   /* it has not taken the program, and never will */

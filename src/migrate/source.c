@@ -64,6 +64,58 @@ static const struct step total_copy[] = {
 	{NULL, NULL, 0},
 };
 
+/* The last look, unless nothing could be tracked: then the program still stands as it
+ * was at the first. */
+static int stop_again(struct source *s, struct err *err)
+{
+	return s->track ? job_stop(&s->job, err) : 0;
+}
+
+static int prepare_again(struct source *s, struct err *err)
+{
+	return s->track ? job_prepare(&s->job, err) : 0;
+}
+
+static int collect_again(struct source *s, struct err *err)
+{
+	return s->track ? job_collect(&s->job, err) : 0;
+}
+
+static int give_back_again(struct source *s, struct err *err)
+{
+	return s->track ? job_give_back(&s->job, err) : 0;
+}
+
+static int send_model_again(struct source *s, struct err *err)
+{
+	return s->track ? source_send_model(s, err) : 0;
+}
+
+static const struct step pre_copy[] = {
+	{"look", look, PHASE(total)},
+	{"stop", stop, PHASE(total)},
+	{"prepare", prepare, PHASE(total)},
+	{"collect", collect, PHASE(total)},
+	{"track", source_begin_tracking, PHASE(total)},
+	{"give back", give_back, PHASE(total)},
+	{"early model", source_make_model, PHASE(total)},
+	{"let run", source_let_run, PHASE(total)},
+	{"send model", source_send_made_model, PHASE(bulk)},
+	{"verdict", source_hear_verdict, PHASE(bulk)},
+	{"rounds", source_send_rounds, PHASE(bulk)},
+	{"look again", source_look_again, PHASE(bulk)},
+	{"stop again", stop_again, PHASE(suspension)},
+	{"prepare", prepare_again, PHASE(checkpoint)},
+	{"collect", collect_again, PHASE(checkpoint)},
+	{"give back", give_back_again, PHASE(checkpoint)},
+	{"what is left", source_mark_unchanged, PHASE(checkpoint)},
+	{"model", send_model_again, PHASE(checkpoint)},
+	{"pages", source_send_pages, PHASE(transfer)},
+	{"ready", source_hear_ready, PHASE(handover)},
+	{"hand over", source_hand_over, PHASE(handover)},
+	{NULL, NULL, 0},
+};
+
 /* The program is looked at, and goes on. */
 static const struct step question[] = {
 	{"look", look, PHASE(total)},
@@ -132,7 +184,7 @@ static void report(struct source *s, int64_t begun, int64_t ended)
 	r->pages = s->sender.npages;
 	r->zero_pages = s->sender.nzero;
 	r->total = (uint64_t)(ended - begun);
-	r->downtime = (uint64_t)ended - s->job.stopped_ns;
+	r->downtime = (uint64_t)(s->done_ns ? s->done_ns : ended) - s->job.stopped_ns;
 }
 
 /* Runs in the guardian. */
@@ -146,6 +198,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 		.id = order->id,
 		.result = result,
 		.journal = {.fd = -1},
+		.memfd = -1,
 		.job_options = {.pid = order->program},
 	};
 	int64_t begun = wire_now();
@@ -157,7 +210,11 @@ static int work(void *arg, int front, void *result, struct err *err)
 	s.w->cancel_fd = front;
 	ret = sender_init(&s.sender, s.w, s.o->timeout_ms, err);
 	if (!ret)
-		ret = run_steps(&s, s.o->ask_only ? question : total_copy, err);
+		ret = run_steps(&s,
+				s.o->ask_only               ? question
+				: s.o->mode == MODE_PRECOPY ? pre_copy
+							    : total_copy,
+				err);
 	if (ret) {
 		hear_why(&s, err);
 		job_explain_end(&s.job, err);
@@ -173,7 +230,9 @@ static int work(void *arg, int front, void *result, struct err *err)
 	job_done(&s.job);
 	sender_done(&s.sender);
 	journal_close(&s.journal);
+	source_end_tracking(&s);
 	free(s.known);
+	free(s.unchanged);
 	return ret;
 }
 

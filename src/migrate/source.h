@@ -18,12 +18,31 @@ struct source {
 	struct proto_reader reader;
 	struct journal journal;
 	struct sender sender;
-	bool *known; /* per mapped file: the destination has it */
-	bool held;   /* in a group stop */
+	bool *known; /* per mapped file of known_of: the destination has it */
+	/* Pre-copy: the first look at the program, to which the destination said what it
+	 * has; NULL while that is the job itself. */
+	struct job *early;
+	struct track *track; /* NULL: nothing is tracked */
+	int memfd;           /* /proc/PID/mem, while it runs; -1 */
+	bool *unchanged;     /* per run of the job: the destination has it as it is */
+	bool held;           /* in a group stop */
+	int64_t done_ns;     /* when the answer came that it runs over there */
 	struct migrate_result *result;
 };
 
-/* model.c: the state of the stopped program, without its pages, to the destination,
+/* precopy.c: sends memory while the program runs, until the rest is small. */
+int source_begin_tracking(struct source *s, struct err *err) __must_check;
+int source_let_run(struct source *s, struct err *err) __must_check;
+int source_send_rounds(struct source *s, struct err *err) __must_check;
+/* The last look: the program is stopped for good, and only what it wrote is left. */
+int source_look_again(struct source *s, struct err *err) __must_check;
+int source_mark_unchanged(struct source *s, struct err *err) __must_check;
+void source_end_tracking(struct source *s);
+
+/* model.c: the same in two: made while it is stopped, sent while it runs. */
+int source_make_model(struct source *s, struct err *err) __must_check;
+int source_send_made_model(struct source *s, struct err *err) __must_check;
+/* The state of the stopped program, without its pages, to the destination,
  * and what it says to it. */
 int source_send_model(struct source *s, struct err *err) __must_check;
 int source_hear_verdict(struct source *s, struct err *err) __must_check;

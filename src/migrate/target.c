@@ -13,7 +13,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -22,6 +21,7 @@
 #include "base/fault.h"
 #include "migrate/feed.h"
 #include "migrate/files.h"
+#include "migrate/model_in.h"
 #include "migrate/outcome.h"
 #include "migrate/relay.h"
 #include "restart/restart.h"
@@ -32,7 +32,7 @@ struct target {
 	struct proto_reader reader;
 	struct proto_hello hello;
 	struct journal journal;
-	int model_fd;
+	struct model_in model;
 	struct process proc;
 	bool *known;
 	int io[3];    /* the program's 0, 1, 2 */
@@ -130,45 +130,26 @@ static int send_welcome(struct target *t, struct err *err)
 
 /* --- the model --- */
 
-static int read_model(struct target *t, uint64_t **ret_hash, size_t *ret_n, struct err *err)
+static int read_model(struct target *t, struct err *err)
 {
 	__cleanup_free uint8_t *buf = io_alloc(1, PROTO_FILES_MAX, err);
-	uint64_t at = 0;
+	int ret = buf ? model_in_open(&t->model, err) : err->error;
 
-	t->model_fd = memfd_create("godwit-model", MFD_CLOEXEC);
-	if (!buf || t->model_fd < 0)
-		return err->error ? err->error
-				  : err_sys(err, -errno, "cannot make a file in memory");
-	for (;;) {
+	while (!ret) {
 		size_t len;
-		int ret;
 
 		wire_deadline(t->w, t->o->timeout_ms);
 		ret = proto_recv(t->w, &t->reader, buf, PROTO_FILES_MAX, &len, err);
-		if (ret < 0)
-			return ret;
-		if (ret == FRAME_FILES) {
-			struct codec c = codec_reader(buf, len);
-
-			codec_array(&c, ret_hash, ret_n, sizeof(uint64_t), 8, PROTO_FILES_MAX / 8);
-			for (size_t i = 0; i < *ret_n; i++)
-				codec_u64(&c, &(*ret_hash)[i]);
-			return codec_ended(&c) ? 0
-					       : err_set(err, -EPROTO, "malformed list of files");
-		}
-		if (ret != FRAME_MODEL || len > PROTO_PIECE || at + len > PROTO_MODEL_MAX)
-			return err_set(err, -EPROTO, "%s sent a frame that does not belong here",
-				       t->w->peer);
-		if ((ret = io_pwrite_all(t->model_fd, buf, len, at)))
-			return err_sys(err, ret, "cannot keep the model");
-		at += len;
+		if (ret >= 0)
+			ret = model_in_frame(&t->model, (uint32_t)ret, buf, len, err);
 	}
+	return ret < 0 ? ret : 0;
 }
 
 static int load_model(struct target *t, struct err *err)
 {
 	struct image *img = NULL;
-	int ret = image_open_fd(t->model_fd, "the program's state", &img, err);
+	int ret = image_open_fd(t->model.fd, "the program's state", &img, err);
 
 	if (!ret)
 		ret = process_load(img, &t->proc, err);
@@ -206,9 +187,8 @@ static struct restart_options restart_options(const struct target *t,
 /* All that can be known before the first page comes. */
 static int check_model(struct target *t, struct err *err)
 {
-	__cleanup_free uint64_t *hash = NULL;
-	size_t n = 0;
-	int ret = read_model(t, &hash, &n, err);
+	int ret = read_model(t, err);
+	size_t n = t->model.nhash;
 
 	if (ret || (ret = load_model(t, err)))
 		return ret;
@@ -217,10 +197,14 @@ static int check_model(struct target *t, struct err *err)
 	t->known = io_alloc(n + 1, sizeof(*t->known), err);
 	if (!t->known)
 		return err->error;
-	files_compare(&t->proc, hash, t->known);
+	files_compare(&t->proc, t->model.hash, t->known);
 	if ((ret = check_owner(t, err)))
 		return ret;
-	struct restart_feed feed = {.model_fd = t->model_fd, .known_files = t->known};
+	struct feed look = {.first = &t->proc, .known = t->known};
+	struct restart_feed feed = {.model_fd = t->model.fd,
+				    .is_early = t->model.look == LOOK_EARLY,
+				    .know = feed_know,
+				    .arg = &look};
 	struct restart_options o = restart_options(t, &feed);
 
 	/* As another user it is checked when that user's process looks. */
@@ -277,11 +261,16 @@ static int become_owner(const struct target *t, struct err *err)
 /* Never returns. */
 static void be_program(struct target *t, int done_fd)
 {
-	struct feed f = {.w = t->w,
-			 .journal = &t->journal,
-			 .done_fd = done_fd,
-			 .timeout_ms = t->o->timeout_ms};
-	struct restart_feed feed = {.model_fd = t->model_fd, .known_files = t->known};
+	struct feed f = {
+		.w = t->w,
+		.journal = &t->journal,
+		.done_fd = done_fd,
+		.timeout_ms = t->o->timeout_ms,
+		.first = &t->proc,
+		.known = t->known,
+	};
+	struct restart_feed feed = {.model_fd = t->model.fd,
+				    .is_early = t->model.look == LOOK_EARLY};
 	struct restart_options o = restart_options(t, &feed);
 	struct err err = ERR_INIT;
 	int status = 0, ret;
@@ -451,7 +440,7 @@ int target_serve(struct wire *w, const struct target_options *o, struct err *err
 	struct target t = {.w = w,
 			   .o = o,
 			   .journal = {.fd = -1},
-			   .model_fd = -1,
+			   .model = {.fd = -1},
 			   .io = {-1, -1, -1},
 			   .relay = {-1, -1, -1}};
 	int ret = converse(&t, err);
@@ -462,7 +451,7 @@ int target_serve(struct wire *w, const struct target_options *o, struct err *err
 	}
 	wire_done(w);
 	journal_close(&t.journal);
-	io_close_fd(&t.model_fd);
+	model_in_done(&t.model);
 	for (int i = 0; i < 3; i++) {
 		io_close_fd(&t.io[i]);
 		io_close_fd(&t.relay[i]);

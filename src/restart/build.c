@@ -33,6 +33,7 @@
 #include "state/memory.h"
 
 #define PLACE_MIN 0x10000000ULL
+#define PLACE_EARLY 0x200000000000ULL
 #define PLACE_MAX 0x7ffff0000000ULL
 
 /* --- place --- */
@@ -59,14 +60,22 @@ static uint64_t find_room(const struct process *p, const struct proc_maps *now, 
 	return at;
 }
 
+/* A program that runs on may start threads before its last model comes. */
+static size_t threads_room(const struct rebuild *b)
+{
+	return b->restore.early ? 2 * b->proc.nthreads + 64 : b->proc.nthreads;
+}
+
 static int place(struct rebuild *b, const struct proc_maps *now, struct err *err)
 {
 	struct restore *r = &b->restore;
 
 	r->now = now;
 	r->hole_len = memory_hole_needed(&b->proc);
-	r->scratch_len = remote_scratch_len(b->proc.nthreads);
-	r->scratch = find_room(&b->proc, now, PLACE_MIN, r->scratch_len + r->hole_len);
+	r->scratch_len = remote_scratch_len(threads_room(b));
+	/* Where a program that runs on is not likely to map something meanwhile. */
+	r->scratch = find_room(&b->proc, now, r->early ? PLACE_EARLY : PLACE_MIN,
+			       r->scratch_len + r->hole_len);
 	r->hole = r->scratch + r->scratch_len;
 	if (r->hole + r->hole_len >= PLACE_MAX)
 		return err_set(err, -ENOMEM, "no room in the address space for the restart");
@@ -162,7 +171,9 @@ static int map_program(struct rebuild *b, struct err *err)
 
 	begin_program(b, err);
 	close_others(b);
-	if ((ret = memory_restore_map(&b->restore, &b->proc, err)))
+	ret = b->restore.early ? memory_restore_early(&b->restore, &b->proc, err)
+			       : memory_restore_map(&b->restore, &b->proc, err);
+	if (ret)
 		return ret;
 	return b->prog.failed ? err_set(err, -ENOMEM, "cannot plan the restart") : 0;
 }
@@ -370,43 +381,84 @@ static int choose_bell(const struct process *p)
 	}
 }
 
+/* Where the vdso waits (memory_restore_early) that was at this address. */
+static uint64_t hole_of_vdso(const struct rebuild *b, uint64_t vdso)
+{
+	uint64_t at = b->restore.hole;
+
+	for (size_t i = 0; i < b->maps.n && b->maps.v[i].start != vdso; i++) {
+		const struct proc_map *m = &b->maps.v[i];
+
+		if (!strncmp(m->name, "[vvar", 5))
+			at += m->end - m->start;
+	}
+	return at;
+}
+
 /* Takes the process over: *ret_vdso is where its vdso is now. */
 static int take_process(struct rebuild *b, pid_t pid, uint64_t *ret_vdso, struct err *err)
 {
-	__cleanup_buf struct buf text = {0};
-	struct proc_maps maps = {0};
 	const struct proc_map *vdso = NULL;
 	int ret = remote_adopt(&b->remote, pid, b->restore.new_pid, err);
 
 	if (!ret)
-		ret = read_maps(b, &text, &maps, err);
+		ret = read_maps(b, &b->maps_text, &b->maps, err);
 	if (!ret)
-		ret = place(b, &maps, err);
-	if (!ret && !(vdso = find_vdso(&maps)))
+		ret = place(b, &b->maps, err);
+	if (!ret && !(vdso = find_vdso(&b->maps)))
 		ret = err_refuse(err, "the new process has no vdso");
 	b->remote.bell = choose_bell(&b->proc);
 	if (!ret)
-		ret = remote_prepare_at(&b->remote, b->restore.scratch, b->proc.nthreads,
+		ret = remote_prepare_at(&b->remote, b->restore.scratch, threads_room(b),
 					vdso->start, vdso->end - vdso->start, err);
 	if (!ret) {
 		*ret_vdso = vdso->start;
 		ret = b->restore.is_fed ? map_program(b, err) : first_program(b, err);
 	}
-	b->restore.now = NULL;
-	proc_maps_done(&maps);
 	return ret;
+}
+
+/* The last model takes the place of the first: what was mapped for that, and came, stays
+ * where it is the same. */
+static int take_last_model(struct rebuild *b, int fd, uint64_t vdso, struct err *err)
+{
+	struct restore *r = &b->restore;
+	int ret;
+
+	if ((ret = restart_reload(b, fd, err)) || (ret = memory_early_check(r, &b->proc, err)))
+		return ret;
+	if (b->proc.nthreads > b->remote.max_threads)
+		return err_set(err, -EAGAIN, "the program has started too many threads meanwhile");
+	b->remote.bell = choose_bell(&b->proc);
+	begin_program(b, err);
+	if ((ret = memory_early_trim(r, &b->proc, &b->remote, err)) ||
+	    (ret = memory_restore_map(r, &b->proc, err)))
+		return ret;
+	if (b->prog.failed)
+		return err_set(err, -ENOMEM, "cannot plan the restart");
+	if ((ret = remote_run(&b->remote, &b->prog, err)))
+		return ret;
+	remote_vdso_moved(&b->remote, hole_of_vdso(b, vdso), old_vdso(&b->proc));
+	return 0;
 }
 
 /* The pages come from whoever feeds; then all that is no memory. */
 static int feed_memory(struct rebuild *b, uint64_t vdso, struct err *err)
 {
 	const struct restart_feed *f = b->o->feed;
-	int ret = remote_run(&b->remote, &b->prog, err);
+	int ret = remote_run(&b->remote, &b->prog, err), fd = -1;
 
 	if (ret)
 		return ret;
-	remote_vdso_moved(&b->remote, vdso, old_vdso(&b->proc));
-	if ((ret = f->pages(f->arg, &b->restore, &b->remote, err)))
+	if (b->restore.early) {
+		remote_vdso_moved(&b->remote, vdso, hole_of_vdso(b, vdso));
+		if ((ret = f->pages(f->arg, &b->restore, &b->remote, &fd, err)) ||
+		    (ret = take_last_model(b, fd, vdso, err)))
+			return ret;
+	} else {
+		remote_vdso_moved(&b->remote, vdso, old_vdso(&b->proc));
+	}
+	if ((ret = f->pages(f->arg, &b->restore, &b->remote, NULL, err)))
 		return ret;
 	return first_program(b, err);
 }

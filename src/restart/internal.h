@@ -4,6 +4,7 @@
 
 #include "restart/restart.h"
 #include "state/chain.h"
+#include "state/memory_early.h"
 
 /* Everything of one restart.  Made before the fork: guardian and program have it. */
 struct rebuild {
@@ -15,7 +16,11 @@ struct rebuild {
 	struct restore restore;
 	struct remote remote;
 	struct program prog;
-	pid_t *tids; /* of the new threads, as they see themselves */
+	int model_fd;          /* where it is fed */
+	struct proc_maps maps; /* of the new process, right after exec */
+	struct buf maps_text;
+	struct memory_early early; /* where restore.early points */
+	pid_t *tids;               /* of the new threads, as they see themselves */
 	bool same_ids;
 };
 
@@ -27,6 +32,8 @@ void rebuild_abort(struct rebuild *b, const struct err *err);
 /* build.c: prints what rebuild_run would make the process do. */
 int rebuild_explain(struct rebuild *b, struct err *err) __must_check;
 
+/* restart.c: takes another image, fed as well, and looks again; fd is taken over. */
+int restart_reload(struct rebuild *b, int fd, struct err *err) __must_check;
 /* restart.c: what the restart changes outside of the process, as late as can be. */
 int restart_act(struct rebuild *b, struct err *err) __must_check;
 /* guard.c: says on stderr, and to whoever feeds the restart, why it failed. */

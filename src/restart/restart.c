@@ -57,7 +57,7 @@ static int load(struct rebuild *b, struct err *err)
 {
 	int ret;
 
-	ret = b->o->feed ? image_open_fd(b->o->feed->model_fd, b->o->image, &b->image, err)
+	ret = b->o->feed ? image_open_fd(b->model_fd, b->o->image, &b->image, err)
 			 : image_open(b->o->image, &b->image, err);
 	if (ret || (ret = process_load(b->image, &b->proc, err)))
 		return ret;
@@ -100,6 +100,9 @@ static void forget(struct rebuild *b)
 	io_close_fd(&b->restore.image_fd);
 	free(b->restore.file_matches);
 	free(b->tids);
+	proc_maps_done(&b->maps);
+	buf_done(&b->maps_text);
+	memory_early_done(&b->early);
 }
 
 int restart_act(struct rebuild *b, struct err *err)
@@ -123,10 +126,44 @@ static void init(struct rebuild *b, const struct restart_options *o,
 		.explain = o->explain,
 		.image_fd = -1,
 		.is_fed = o->feed,
-		.known_files = o->feed ? o->feed->known_files : NULL,
+		.know_files = o->feed ? o->feed->know : NULL,
+		.know_arg = o->feed ? o->feed->arg : NULL,
 		.notice = notice,
 		.notice_arg = arg,
 	};
+	b->model_fd = o->feed ? o->feed->model_fd : -1;
+	if (o->feed && o->feed->is_early) {
+		b->restore.early = &b->early;
+		b->restore.still_runs = true;
+	}
+}
+
+int restart_reload(struct rebuild *b, int fd, struct err *err)
+{
+	pid_t pid = b->tids[0], program = b->proc.pid;
+	int ret;
+
+	image_close(b->image);
+	b->image = NULL;
+	process_done(&b->proc);
+	b->proc = (struct process){0};
+	io_close_fd(&b->restore.image_fd);
+	free(b->tids);
+	b->tids = NULL;
+	b->model_fd = fd;
+	b->restore.still_runs = false;
+	ret = load(b, err);
+	close(fd);
+	if (!ret && b->proc.pid != program)
+		ret = err_set(err, -EPROTO, "another program's state came");
+	if (!ret)
+		ret = check_all(b, err);
+	if (ret)
+		return ret;
+	for (size_t i = 0; b->same_ids && i < b->proc.nthreads; i++)
+		b->tids[i] = b->proc.threads[i].tid;
+	b->tids[0] = pid;
+	return 0;
 }
 
 int restart_check(const struct restart_options *o, void (*notice)(void *, const char *), void *arg,

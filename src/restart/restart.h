@@ -20,13 +20,21 @@
  * leave() are made in the guardian; arg was copied there by fork.
  */
 struct restart_feed {
-	int model_fd;            /* an image without data (image_open_fd) */
-	const bool *known_files; /* per mapped file: this host has it */
+	int model_fd;  /* an image without data (image_open_fd) */
+	bool is_early; /* pages come before the model that counts; see pages() */
 	void *arg;
+	/* Which mapped files of p this host has: known[p->nmapped_files].  In any process. */
+	void (*know)(void *arg, const struct process *p, bool *known);
 	/* In each process that stays and shall not hold the wire's descriptors. */
 	void (*leave)(void *arg);
-	/* The mappings are there: fill them (remote_write). */
-	int (*pages)(void *arg, const struct restore *r, struct remote *remote, struct err *err);
+	/*
+	 * The mappings are there: fill them (remote_write).  Called once; but twice
+	 * where is_early is set: the first time r->early holds what is mapped, to be made
+	 * larger as needed (state/memory_early.h), until the last model has come; *ret_fd
+	 * is then its image, the caller's.  The second time ret_fd is NULL.
+	 */
+	int (*pages)(void *arg, const struct restore *r, struct remote *remote, int *ret_fd,
+		     struct err *err);
 	/* All is built: 0 when the word has come that the program is ours. */
 	int (*ready)(void *arg, struct err *err);
 	/* What is outside of the process has been changed, too: the last step that can

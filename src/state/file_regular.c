@@ -266,6 +266,8 @@ static int check_regular(struct restore *r, const struct file_table *t, const st
 	size = (uint64_t)st.st_size;
 	if (!S_ISREG(st.st_mode))
 		return refuse_file(err, fd, f, "something other than a file has that name now");
+	if (r->still_runs)
+		return check_open(t, f, err);
 	if (is_other(r, f, &st) &&
 	    (size != f->regular.size || mtime_of(&st) != f->regular.mtime_ns))
 		return refuse_file(err, fd, f, "another file has that name now");

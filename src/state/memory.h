@@ -34,6 +34,9 @@ int memory_restore(struct restore *r, const struct process *p, struct err *err) 
  * writable where pages are to come; after them, protections and layout. */
 int memory_restore_map(struct restore *r, const struct process *p, struct err *err) __must_check;
 int memory_restore_rest(struct restore *r, const struct process *p, struct err *err) __must_check;
+/* Before the first half: only the anonymous mappings of a first look, all writable, and
+ * noted in r->early.  The vdso waits in the hole. */
+int memory_restore_early(struct restore *r, const struct process *p, struct err *err) __must_check;
 /* Must the pages of this run come, from the image or by the wire? */
 bool memory_run_wanted(const struct restore *r, const struct process *p, const struct run *run);
 /* Does this host's file of that name have what was mapped, as its inode and times or

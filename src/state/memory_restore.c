@@ -24,6 +24,7 @@
 #include "image/elfid.h"
 #include "state/chain.h"
 #include "state/memory.h"
+#include "state/memory_early.h"
 
 /* Reservations larger than this and hardly touched are mapped without
  * reserving swap, or the kernel's overcommit check would refuse them. */
@@ -140,6 +141,7 @@ int memory_check(struct restore *r, const struct process *p, struct err *err)
 	__cleanup_free bool *has_clean = io_alloc(p->nmapped_files + 1, sizeof(bool), err);
 	int ret;
 
+	free(r->file_matches);
 	r->file_matches = io_alloc(p->nmapped_files + 1, sizeof(bool), err);
 	if (!has_clean || !r->file_matches)
 		return err->error;
@@ -150,7 +152,9 @@ int memory_check(struct restore *r, const struct process *p, struct err *err)
 		if (p->runs[i].flags & RUN_CLEAN && p->mappings[p->runs[i].mapping].file)
 			has_clean[p->mappings[p->runs[i].mapping].file - 1] = true;
 	for (size_t i = 0; i < p->nmapped_files; i++)
-		r->file_matches[i] = r->is_fed ? r->known_files[i] : file_matches(r, p, i);
+		r->file_matches[i] = !r->is_fed && file_matches(r, p, i);
+	if (r->is_fed)
+		r->know_files(r->know_arg, p, r->file_matches);
 	for (size_t i = 0; i < p->nmappings; i++) {
 		const struct mapping *m = &p->mappings[i];
 		const struct mapped_file *f = m->file ? &p->mapped_files[m->file - 1] : NULL;
@@ -234,40 +238,38 @@ static void move(struct restore *r, const char *why, uint64_t from, uint64_t len
 	}
 }
 
-/* Pairs the kernel's special mappings, in order, with the checkpoint's. */
-static int move_specials(struct restore *r, const struct process *p, struct err *err)
+/* Pairs the kernel's special mappings, in order, with the checkpoint's: moves them to the
+ * hole, or from there to their old places. */
+static int move_specials(struct restore *r, const struct process *p, bool back, struct err *err)
 {
-	for (int back = 0; back < 2; back++) {
-		uint64_t at = r->hole;
-		size_t k = 0;
+	uint64_t at = r->hole;
+	size_t k = 0;
 
-		for (size_t i = 0; i < r->now->n; i++) {
-			const struct proc_map *now = &r->now->v[i];
-			uint64_t len = now->end - now->start;
+	for (size_t i = 0; i < r->now->n; i++) {
+		const struct proc_map *now = &r->now->v[i];
+		uint64_t len = now->end - now->start;
 
-			if (!is_special(now->name))
-				continue;
-			while (k < p->nmappings && p->mappings[k].kind < MAPPING_VDSO)
-				k++;
-			if (k == p->nmappings ||
-			    strcmp(p->mappings[k].name ? p->mappings[k].name : "", now->name) ||
-			    p->mappings[k].end - p->mappings[k].start != len)
-				return err_refuse(err,
-						  "this kernel's %s is not like the checkpoint's",
-						  now->name);
-			if (!back)
-				move(r, "out of the way", now->start, len, at);
-			else
-				move(r, program_why(r->prog, "%s to its old place", now->name), at,
-				     len, p->mappings[k].start);
-			at += len;
-			k++;
-		}
+		if (!is_special(now->name))
+			continue;
 		while (k < p->nmappings && p->mappings[k].kind < MAPPING_VDSO)
 			k++;
-		if (k != p->nmappings)
-			return err_refuse(err, "this kernel has no %s", p->mappings[k].name);
+		if (k == p->nmappings ||
+		    strcmp(p->mappings[k].name ? p->mappings[k].name : "", now->name) ||
+		    p->mappings[k].end - p->mappings[k].start != len)
+			return err_refuse(err, "this kernel's %s is not like the checkpoint's",
+					  now->name);
+		if (!back)
+			move(r, "out of the way", now->start, len, at);
+		else
+			move(r, program_why(r->prog, "%s to its old place", now->name), at, len,
+			     p->mappings[k].start);
+		at += len;
+		k++;
 	}
+	while (k < p->nmappings && p->mappings[k].kind < MAPPING_VDSO)
+		k++;
+	if (k != p->nmappings)
+		return err_refuse(err, "this kernel has no %s", p->mappings[k].name);
 	return 0;
 }
 
@@ -362,11 +364,30 @@ static void map_shmem(struct restore *r, const struct process *p, size_t i, uint
 }
 
 /* Protection to map with; the final one follows when it is filled. */
-static uint32_t first_prot(const struct mapping *m, bool filled)
+static uint32_t first_prot(const struct restore *r, const struct mapping *m, bool filled)
 {
-	if (m->kind == MAPPING_SHMEM)
+	if (m->kind == MAPPING_SHMEM || (r->early && m->kind == MAPPING_ANON))
 		return PROT_READ | PROT_WRITE;
 	return filled ? PROT_READ | PROT_WRITE : m->prot;
+}
+
+/* The parts of an anonymous mapping that did not come early. */
+static void map_rest(struct restore *r, const struct mapping *m)
+{
+	struct mapping part = *m;
+	uint64_t at = m->start, start, end;
+
+	while (memory_early_next(r->early, at, m->end, &start, &end)) {
+		part.start = at;
+		part.end = start;
+		if (at < start)
+			map_anon(r, &part, PROT_READ | PROT_WRITE);
+		at = end;
+	}
+	part.start = at;
+	part.end = m->end;
+	if (at < m->end)
+		map_anon(r, &part, PROT_READ | PROT_WRITE);
 }
 
 static void map_all(struct restore *r, const struct process *p, const bool *filled)
@@ -394,12 +415,14 @@ static void map_all(struct restore *r, const struct process *p, const bool *fill
 			open_rw = rw;
 		}
 		if (of_file)
-			map(r, describe(r, m), m, first_prot(m, filled[i]),
+			map(r, describe(r, m), m, first_prot(r, m, filled[i]),
 			    m->kind == MAPPING_SHARED ? MAP_SHARED : MAP_PRIVATE, fd, m->offset);
+		else if (m->kind == MAPPING_ANON && r->early)
+			map_rest(r, m);
 		else if (m->kind == MAPPING_ANON || m->kind == MAPPING_FILE)
-			map_anon(r, m, first_prot(m, filled[i]));
+			map_anon(r, m, first_prot(r, m, filled[i]));
 		else if (m->kind == MAPPING_SHMEM)
-			map_shmem(r, p, i, first_prot(m, true));
+			map_shmem(r, p, i, first_prot(r, m, true));
 	}
 	if (fd >= 0)
 		program_close(r->prog, NULL, fd);
@@ -480,7 +503,7 @@ static void protect_all(struct restore *r, const struct process *p, const bool *
 	for (size_t i = 0; i < p->nmappings; i++) {
 		const struct mapping *m = &p->mappings[i];
 
-		if (m->kind < MAPPING_VDSO && first_prot(m, filled[i]) != m->prot)
+		if (m->kind < MAPPING_VDSO && first_prot(r, m, filled[i]) != m->prot)
 			program_call(r->prog, describe(r, m), SYS_mprotect, m->start,
 				     m->end - m->start, m->prot, 0, 0, 0);
 	}
@@ -531,10 +554,32 @@ int memory_restore_map(struct restore *r, const struct process *p, struct err *e
 
 	if (!filled)
 		return err->error;
-	unmap_own(r);
-	if ((ret = move_specials(r, p, err)))
+	if (!r->early)
+		unmap_own(r);
+	if ((!r->early && (ret = move_specials(r, p, false, err))) ||
+	    (ret = move_specials(r, p, true, err)))
 		return ret;
 	map_all(r, p, filled);
+	return 0;
+}
+
+int memory_restore_early(struct restore *r, const struct process *p, struct err *err)
+{
+	int ret;
+
+	unmap_own(r);
+	if ((ret = move_specials(r, p, false, err)))
+		return ret;
+	for (size_t i = 0; i < p->nmappings; i++) {
+		const struct mapping *m = &p->mappings[i];
+
+		if (m->kind != MAPPING_ANON)
+			continue;
+		map_anon(r, m, PROT_READ | PROT_WRITE);
+		if ((ret = memory_early_add(r->early, m->start, m->end,
+					    m->flags & MAPPING_GROWSDOWN, err)))
+			return ret;
+	}
 	return 0;
 }
 

@@ -46,10 +46,13 @@ struct restore {
 	const int *chain_fd;       /* descriptors of those below it, by link */
 	bool drop_rights;          /* every thread has a capability of the restart's to give up */
 	bool *file_matches;        /* per process.mapped_files: it may be mapped again */
-	/* The pages come by another way than the image: by the wire.  known_files says
+	/* The pages come by another way than the image: by the wire.  know_files says
 	 * which mapped files this host has, as file_matches. */
 	bool is_fed;
-	const bool *known_files;
+	void (*know_files)(void *arg, const struct process *p, bool *known);
+	void *know_arg;
+	bool still_runs;            /* elsewhere, until the last look: its files may change */
+	struct memory_early *early; /* state/memory_early.h; NULL: nothing came early */
 	/* While the calls are planned: */
 	const struct proc_maps *now;   /* the new process's maps, right after exec */
 	uint64_t scratch, scratch_len; /* the engine's; not to be touched */

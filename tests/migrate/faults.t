@@ -28,7 +28,7 @@ source_dies() { # POINT WHERE [both]
 	count_on alpha 2 "${THREADS:-0}"
 	export GODWIT_FAULT=$1
 	[[ ${3-} != both ]] || export GODWIT_FAULT_BOTH=1
-	migrate_from alpha "tls://$BETA:$PORT" --key key --mode=total --timeout 3
+	migrate_from alpha "tls://$BETA:$PORT" --key key "--mode=${MODE:-total}" --timeout 3
 	unset GODWIT_FAULT GODWIT_FAULT_BOTH
 	[[ ${3-} == both || $RC != 0 || $2 == over ]] || fail "exit status $RC"
 	settled "$2"
@@ -51,7 +51,7 @@ target_dies() { # POINT WHERE [both]
 	serve_on beta --timeout 3
 	unset GODWIT_FAULT GODWIT_FAULT_BOTH
 	count_on alpha 2 "${THREADS:-0}"
-	migrate_from alpha "tls://$BETA:$PORT" --key key --mode=total --timeout 3
+	migrate_from alpha "tls://$BETA:$PORT" --key key "--mode=${MODE:-total}" --timeout 3
 	[[ $2 != here || $RC == 1 ]] || fail "exit status $RC"
 	[[ $2 != over || $RC == 0 ]] || fail "exit status $RC"
 	settled "$2"

@@ -9,7 +9,7 @@ moves() { # USER ARGS OF THE COUNTER...
 	two_hosts
 	serve_on beta
 	count_on alpha "$@"
-	migrate_from alpha "tls://$BETA:$PORT" --key key --mode=total
+	migrate_from alpha "tls://$BETA:$PORT" --key key "--mode=${MODE:-total}"
 	[[ $RC == 0 ]] || fail "exit status $RC"
 	says 'goes on on beta' 'address-space restoring' 'downtime'
 	gone "$PID" || fail "the copy here was not ended"

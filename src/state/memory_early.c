@@ -1,0 +1,232 @@
+/* Memory that comes before its state: see memory_early.h. */
+#include "state/memory_early.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "base/io.h"
+#include "proc/pagemap.h"
+#include "state/memory.h"
+
+#define LOWEST 0x10000ULL
+#define HIGHEST 0x7ffffffff000ULL
+
+void memory_early_done(struct memory_early *e)
+{
+	free(e->v);
+	*e = (struct memory_early){0};
+}
+
+/* Index of the first range that ends after `at`. */
+static size_t find(const struct memory_early *e, uint64_t at)
+{
+	size_t lo = 0, hi = e->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (e->v[mid].end <= at)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+int memory_early_add(struct memory_early *e, uint64_t start, uint64_t end, bool grows,
+		     struct err *err)
+{
+	size_t i = find(e, start);
+	void *v;
+
+	/* Neighbours that a program maps piece by piece are one. */
+	if (i && e->v[i - 1].end == start && e->v[i - 1].grows == grows) {
+		e->v[i - 1].end = end;
+		return 0;
+	}
+	v = io_grow(e->v, &e->cap, e->n + 1, sizeof(*e->v), err);
+	if (!v)
+		return err->error;
+	e->v = v;
+	memmove(&e->v[i + 1], &e->v[i], (e->n - i) * sizeof(*e->v));
+	e->v[i] = (struct early_range){start, end, grows};
+	e->n++;
+	return 0;
+}
+
+bool memory_early_next(const struct memory_early *e, uint64_t at, uint64_t end, uint64_t *ret_start,
+		       uint64_t *ret_end)
+{
+	size_t i = find(e, at);
+
+	if (at >= end || i == e->n || e->v[i].start >= end)
+		return false;
+	*ret_start = e->v[i].start > at ? e->v[i].start : at;
+	*ret_end = e->v[i].end < end ? e->v[i].end : end;
+	return true;
+}
+
+static int map_gap(const struct restore *r, struct remote *remote, uint64_t start, uint64_t end,
+		   struct err *err)
+{
+	struct memory_early *e = r->early;
+	size_t next = find(e, start);
+	/* A stack that grew: its new pages come right below the old ones. */
+	bool grows = next < e->n && e->v[next].start == end && e->v[next].grows;
+	struct program prog;
+	struct call *c;
+	int ret;
+
+	if (start < LOWEST || end > HIGHEST)
+		return err_image(err, "pages came for %#llx, where there can be no memory",
+				 (unsigned long long)start);
+	program_init(&prog, r->scratch + r->scratch_len - REMOTE_DATA_LEN, REMOTE_DATA_LEN,
+		     REMOTE_CALL_CAP, err);
+	c = program_call(&prog, "memory that is new", SYS_mmap, start, end - start,
+			 PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE |
+				 (grows ? MAP_GROWSDOWN : 0),
+			 (uint64_t)-1, 0);
+	if (c) {
+		c->expect = EXPECT_VALUE;
+		c->want = (int64_t)start;
+	}
+	ret = c ? remote_run(remote, &prog, err) : err_set(err, -ENOMEM, "out of memory");
+	program_done(&prog);
+	return ret ? ret : memory_early_add(e, start, end, grows, err);
+}
+
+int memory_early_extend(const struct restore *r, struct remote *remote, uint64_t start,
+			uint64_t end, struct err *err)
+{
+	uint64_t from, to;
+	int ret;
+
+	while (start < end) {
+		if (!memory_early_next(r->early, start, end, &from, &to))
+			from = to = end;
+		if (start < from && (ret = map_gap(r, remote, start, from, err)))
+			return ret;
+		start = to;
+	}
+	return 0;
+}
+
+/* --- the state is there --- */
+
+static int refuse_layout(struct err *err, uint64_t addr)
+{
+	err_set(err, -EAGAIN,
+		"the program changed its memory in a way that cannot be followed "
+		"(at %#llx)",
+		(unsigned long long)addr);
+	return err_hint(err, "try again, or with --mode=total");
+}
+
+int memory_early_check(struct restore *r, const struct process *p, struct err *err)
+{
+	uint64_t taken = r->scratch, end = r->hole + r->hole_len, from, to;
+
+	for (size_t i = 0; i < p->nmappings; i++) {
+		const struct mapping *m = &p->mappings[i];
+
+		if (m->start < end && m->end > taken)
+			return refuse_layout(err, m->start);
+		if (m->kind != MAPPING_ANON || !(m->flags & MAPPING_GROWSDOWN))
+			continue;
+		for (uint64_t at = m->start; memory_early_next(r->early, at, m->end, &from, &to);
+		     at = to)
+			if (!r->early->v[find(r->early, from)].grows)
+				return refuse_layout(err, from);
+	}
+	return memory_hole_needed(p) > r->hole_len ? refuse_layout(err, r->hole) : 0;
+}
+
+static void unmap(struct restore *r, uint64_t start, uint64_t end)
+{
+	program_call(r->prog, "memory that is no more", SYS_munmap, start, end - start, 0, 0, 0, 0);
+}
+
+/* Takes away of one range what no anonymous mapping has; *next is the first mapping
+ * that may be in it. */
+static int keep_common(struct restore *r, const struct process *p, const struct early_range *e,
+		       size_t *next, struct memory_early *kept, struct err *err)
+{
+	uint64_t at = e->start;
+
+	while (*next < p->nmappings && p->mappings[*next].end <= at)
+		(*next)++;
+	for (size_t i = *next; i < p->nmappings && p->mappings[i].start < e->end; i++) {
+		const struct mapping *m = &p->mappings[i];
+		uint64_t start = m->start > at ? m->start : at;
+		uint64_t end = m->end < e->end ? m->end : e->end;
+		int ret;
+
+		if (m->kind != MAPPING_ANON || start >= end)
+			continue;
+		if (at < start)
+			unmap(r, at, start);
+		if ((ret = memory_early_add(kept, start, end, e->grows, err)))
+			return ret;
+		at = end;
+	}
+	if (at < e->end)
+		unmap(r, at, e->end);
+	return 0;
+}
+
+struct stale {
+	struct restore *r;
+	const struct process *p;
+	size_t run; /* the first that may be ahead */
+};
+
+/* [start, end) exists here: what no run has of it was dropped by the program. */
+static int drop_stale(void *arg, uint64_t start, uint64_t end, bool unchanged)
+{
+	struct stale *s = arg;
+	const struct process *p = s->p;
+
+	(void)unchanged;
+	while (s->run < p->nruns && p->runs[s->run].start + p->runs[s->run].len <= start)
+		s->run++;
+	for (size_t i = s->run; start < end; i++) {
+		bool clean = i == p->nruns || p->runs[i].flags & RUN_CLEAN;
+		uint64_t from = clean || p->runs[i].start > end ? end : p->runs[i].start;
+
+		if (start < from)
+			program_call(s->r->prog, "pages that the program dropped", SYS_madvise,
+				     start, from - start, MADV_DONTNEED, 0, 0, 0);
+		if (clean)
+			break;
+		start = p->runs[i].start + p->runs[i].len > start
+				? p->runs[i].start + p->runs[i].len
+				: start;
+	}
+	return 0;
+}
+
+int memory_early_trim(struct restore *r, const struct process *p, const struct remote *remote,
+		      struct err *err)
+{
+	__cleanup_fd int pagemap = openat(remote->procfd, "pagemap", O_RDONLY | O_CLOEXEC);
+	struct stale s = {.r = r, .p = p};
+	struct memory_early kept = {0};
+	size_t next = 0;
+	int ret = 0;
+
+	if (pagemap < 0)
+		return err_sys(err, -errno, "cannot open the page map of the new process");
+	for (size_t i = 0; i < r->early->n && !ret; i++)
+		ret = keep_common(r, p, &r->early->v[i], &next, &kept, err);
+	memory_early_done(r->early);
+	*r->early = kept;
+	for (size_t i = 0; i < kept.n && !ret; i++)
+		ret = pagemap_walk(pagemap, kept.v[i].start, kept.v[i].end, PAGEMAP_ANON,
+				   drop_stale, &s, err);
+	return ret;
+}

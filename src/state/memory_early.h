@@ -1,0 +1,36 @@
+/*
+ * Anonymous memory that is made, and filled, before the state is known of which it will
+ * be part: for a program that comes while it runs on elsewhere (pre-copy).
+ */
+#ifndef GODWIT_STATE_MEMORY_EARLY_H
+#define GODWIT_STATE_MEMORY_EARLY_H
+
+#include "state/state.h"
+
+/* What is mapped so far: sorted, disjoint.  Zero-initialised is empty. */
+struct memory_early {
+	struct early_range {
+		uint64_t start, end; /* page-aligned */
+		bool grows;          /* MAP_GROWSDOWN */
+	} * v;
+	size_t n, cap;
+};
+
+void memory_early_done(struct memory_early *e);
+/* Notes a range that overlaps none. */
+int memory_early_add(struct memory_early *e, uint64_t start, uint64_t end, bool grows,
+		     struct err *err) __must_check;
+/* The first part of [at, end) that is mapped: true, and its bounds, cut to [at, end). */
+bool memory_early_next(const struct memory_early *e, uint64_t at, uint64_t end, uint64_t *ret_start,
+		       uint64_t *ret_end);
+/* Maps in the process what of [start, end) is not there yet. */
+int memory_early_extend(const struct restore *r, struct remote *remote, uint64_t start,
+			uint64_t end, struct err *err) __must_check;
+
+/* The state is there: can what is mapped become it?  -EAGAIN if it cannot. */
+int memory_early_check(struct restore *r, const struct process *p, struct err *err) __must_check;
+/* The calls that take away what the state does not have: mappings, and pages. */
+int memory_early_trim(struct restore *r, const struct process *p, const struct remote *remote,
+		      struct err *err) __must_check;
+
+#endif
