@@ -126,12 +126,28 @@ static int take_pages(struct feed *f, const struct restore *r, struct remote *re
 	return ret ? ret : feed_write(early ? NULL : r->proc, remote, f->pages, err);
 }
 
-static int take_round(struct feed *f, size_t len, struct err *err)
+/* The mappings that its pages will be in, as they are on the source. */
+static int take_round(struct feed *f, const struct restore *r, struct remote *remote, size_t len,
+		      struct err *err)
 {
 	struct codec c = codec_reader(f->frame, len);
+	__cleanup_free struct early_range *v = NULL;
+	size_t n = 0;
+	int ret = 0;
 
 	codec_u32(&c, &f->round);
-	return codec_ended(&c) ? 0 : err_set(err, -EPROTO, "malformed frame");
+	codec_array(&c, &v, &n, sizeof(*v), 16, PROTO_FILES_MAX / 16);
+	for (size_t i = 0; i < n; i++) {
+		codec_u64(&c, &v[i].start);
+		codec_u64(&c, &v[i].end);
+	}
+	if (!codec_ended(&c))
+		return err_set(err, -EPROTO, "malformed frame");
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = v[i].start % PAGE_SIZE_4K || v[i].end % PAGE_SIZE_4K || v[i].start >= v[i].end
+			      ? err_set(err, -EPROTO, "malformed frame")
+			      : memory_early_extend(r, remote, v[i].start, v[i].end, err);
+	return ret;
 }
 
 static int take_model(struct feed *f, uint32_t type, size_t len, struct err *err)
@@ -153,7 +169,7 @@ static int take_frame(struct feed *f, const struct restore *r, struct remote *re
 	if (ret == FRAME_PAGES && f->model.fd < 0)
 		ret = take_pages(f, r, remote, early, len, err);
 	else if (ret == FRAME_ROUND && early && f->model.fd < 0)
-		ret = take_round(f, len, err);
+		ret = take_round(f, r, remote, len, err);
 	else if (ret == FRAME_END && !early)
 		return 1;
 	else if (ret >= 0 && early)

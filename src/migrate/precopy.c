@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "proc/maps.h"
 #include "migrate/source.h"
 #include "track/track.h"
 
@@ -126,12 +127,52 @@ static int send_ranges(struct source *s, const struct ranges *r, uint64_t all, s
 	return sender_flush(&s->sender, err);
 }
 
-static int begin_round(struct source *s, uint32_t number, struct err *err)
+/*
+ * The mappings that the pages of this round are in.  They are mapped over there as
+ * they are here: piece by piece, as their pages come, they would never become one
+ * again (the kernel does not join areas whose pages were made apart), and a later
+ * mremap() of the program's would fail.
+ */
+static int find_mappings(const struct source *s, const struct ranges *r, struct ranges *out,
+			 struct err *err)
+{
+	__cleanup_buf struct buf text = {0};
+	struct proc_maps maps = {0};
+	char path[64];
+	size_t k = 0;
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", s->job_options.pid);
+	if ((ret = io_read_file(AT_FDCWD, path, &text)))
+		return err_sys(err, ret, "cannot read %s", path);
+	ret = proc_parse_maps(text.p, &maps, err);
+	for (size_t i = 0; i < maps.n && k < r->n && !ret; i++) {
+		while (k < r->n && r->v[k].end <= maps.v[i].start)
+			k++;
+		if (k < r->n && r->v[k].start < maps.v[i].end && !maps.v[i].shared &&
+		    !maps.v[i].ino)
+			ret = add_range(out, maps.v[i].start, maps.v[i].end);
+	}
+	proc_maps_done(&maps);
+	return ret;
+}
+
+static int begin_round(struct source *s, uint32_t number, const struct ranges *r, struct err *err)
 {
 	__cleanup_buf struct buf b = {0};
 	struct codec c = codec_writer(&b);
+	struct ranges m = {.err = err};
+	int ret = r ? find_mappings(s, r, &m, err) : 0;
 
 	codec_u32(&c, &number);
+	codec_array(&c, &m.v, &m.n, sizeof(*m.v), 16, PROTO_FILES_MAX / 16);
+	for (size_t i = 0; i < m.n; i++) {
+		codec_u64(&c, &m.v[i].start);
+		codec_u64(&c, &m.v[i].end);
+	}
+	free(m.v);
+	if (ret)
+		return ret;
 	wire_deadline(s->w, s->o->timeout_ms);
 	return proto_send_buf(s->w, FRAME_ROUND, &b, err);
 }
@@ -151,7 +192,8 @@ static int one_round(struct source *s, struct ranges *r, double *rate, uint64_t 
 		return ret;
 	begun = wire_now();
 	/* One more number than there are rounds: zero is for what comes to fresh memory. */
-	if ((ret = begin_round(s, m->nrounds, err)) || (ret = send_ranges(s, r, *ret_bytes, err)))
+	if ((ret = begin_round(s, m->nrounds, r, err)) ||
+	    (ret = send_ranges(s, r, *ret_bytes, err)))
 		return ret;
 	fault_point("round sent");
 	round->pages = *ret_bytes / PAGE_SIZE_4K;
@@ -199,7 +241,7 @@ int source_look_again(struct source *s, struct err *err)
 	/* What pointed into the job moves along. */
 	s->early->capture.remote = &s->early->remote;
 	if ((ret = job_init(&s->job, &s->job_options, s->early->front, err)) ||
-	    (ret = begin_round(s, s->result->nrounds, err)))
+	    (ret = begin_round(s, s->result->nrounds, NULL, err)))
 		return ret;
 	s->job.capture.tracked = true;
 	return job_look(&s->job, err);

@@ -439,7 +439,7 @@ static int take_last_model(struct rebuild *b, int fd, uint64_t vdso, struct err 
 	if ((ret = remote_run(&b->remote, &b->prog, err)))
 		return ret;
 	remote_vdso_moved(&b->remote, hole_of_vdso(b, vdso), old_vdso(&b->proc));
-	return 0;
+	return memory_early_join(r, &b->proc, &b->remote, err);
 }
 
 /* The pages come from whoever feeds; then all that is no memory. */

@@ -22,6 +22,9 @@ int memory_check_places(const struct process *p, uint64_t data_size, const char 
 /* Clean pages of files larger than this (bytes) are left in the file. */
 #define MEMORY_CLEAN_LIMIT (256ULL << 20)
 
+/* Areas beyond this, hardly touched, are mapped without reserving swap. */
+#define MEMORY_RESERVE_LIMIT (64ULL << 20)
+
 /* Bytes of free address space that the restart needs for temporary mappings. */
 uint64_t memory_hole_needed(const struct process *p);
 
@@ -42,6 +45,8 @@ bool memory_run_wanted(const struct restore *r, const struct process *p, const s
 /* Does this host's file of that name have what was mapped, as its inode and times or
  * its build id tell? */
 bool memory_file_matches(const struct mapped_file *f);
+/* The call that maps an anonymous mapping, readable and writable for now. */
+void memory_map_anon(struct restore *r, const struct mapping *m);
 void memory_show(const struct process *p, struct report *rep);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "base/io.h"
 #include "proc/pagemap.h"
@@ -88,7 +89,8 @@ static int map_gap(const struct restore *r, struct remote *remote, uint64_t star
 		     REMOTE_CALL_CAP, err);
 	c = program_call(&prog, "memory that is new", SYS_mmap, start, end - start,
 			 PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE |
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE |
+				 (end - start > MEMORY_RESERVE_LIMIT ? MAP_NORESERVE : 0) |
 				 (grows ? MAP_GROWSDOWN : 0),
 			 (uint64_t)-1, 0);
 	if (c) {
@@ -228,5 +230,110 @@ int memory_early_trim(struct restore *r, const struct process *p, const struct r
 	for (size_t i = 0; i < kept.n && !ret; i++)
 		ret = pagemap_walk(pagemap, kept.v[i].start, kept.v[i].end, PAGEMAP_ANON,
 				   drop_stale, &s, err);
+	return ret;
+}
+
+/* --- joining --- */
+
+/* Beyond this a copy would cost more than it is worth: such an area stays in parts. */
+#define JOIN_MAX (256ULL << 20)
+
+struct kept_pages {
+	struct buf bytes;
+	struct iovec *v; /* where they belong */
+	size_t n, cap;
+	const struct remote *remote;
+	struct err *err;
+};
+
+static int keep_pages(void *arg, uint64_t start, uint64_t end, bool unchanged)
+{
+	struct kept_pages *k = arg;
+	size_t len = end - start, at = k->bytes.len;
+	struct iovec *v;
+	uint8_t *room;
+
+	(void)unchanged;
+	v = io_grow(k->v, &k->cap, k->n + 1, sizeof(*v), k->err);
+	room = v ? io_alloc(1, len, k->err) : NULL;
+	if (v)
+		k->v = v;
+	if (!room)
+		return k->err->error;
+	if (remote_read(k->remote, start, room, len)) {
+		free(room);
+		return err_set(k->err, -EFAULT, "cannot read memory that came early");
+	}
+	buf_add(&k->bytes, room, len);
+	free(room);
+	if (k->bytes.len != at + len)
+		return err_set(k->err, -ENOMEM, "out of memory");
+	k->v[k->n++] = (struct iovec){(void *)(uintptr_t)start, len};
+	return 0;
+}
+
+static int map_whole(struct restore *r, const struct mapping *m, struct remote *remote,
+		     struct err *err)
+{
+	struct program prog, *before = r->prog;
+	int ret;
+
+	program_init(&prog, r->scratch + r->scratch_len - REMOTE_DATA_LEN, REMOTE_DATA_LEN,
+		     REMOTE_CALL_CAP, err);
+	r->prog = &prog;
+	unmap(r, m->start, m->end);
+	memory_map_anon(r, m);
+	ret = remote_run(remote, &prog, err);
+	program_done(&prog);
+	r->prog = before;
+	return ret;
+}
+
+static int join(struct restore *r, const struct mapping *m, struct remote *remote, struct err *err)
+{
+	__cleanup_fd int pagemap = openat(remote->procfd, "pagemap", O_RDONLY | O_CLOEXEC);
+	struct kept_pages k = {.remote = remote, .err = err};
+	size_t at = 0;
+	int ret = pagemap < 0 ? err_sys(err, -errno, "cannot open the page map")
+			      : pagemap_walk(pagemap, m->start, m->end, PAGEMAP_ANON, keep_pages,
+					     &k, err);
+
+	if (!ret)
+		ret = map_whole(r, m, remote, err);
+	for (size_t i = 0; i < k.n && !ret; i++) {
+		ret = remote_write(remote, (uintptr_t)k.v[i].iov_base, k.bytes.p + at,
+				   k.v[i].iov_len);
+		if (ret)
+			err_sys(err, ret, "cannot write memory that came early");
+		at += k.v[i].iov_len;
+	}
+	buf_done(&k.bytes);
+	free(k.v);
+	return ret;
+}
+
+int memory_early_join(struct restore *r, const struct process *p, struct remote *remote,
+		      struct err *err)
+{
+	__cleanup_buf struct buf text = {0};
+	struct proc_maps maps = {0};
+	size_t k = 0;
+	int ret = io_read_file(remote->procfd, "maps", &text);
+
+	if (ret)
+		return err_sys(err, ret, "cannot read the maps of the new process");
+	ret = proc_parse_maps(text.p, &maps, err);
+	for (size_t i = 0; i < p->nmappings && !ret; i++) {
+		const struct mapping *m = &p->mappings[i];
+		size_t areas = 0;
+
+		while (k < maps.n && maps.v[k].end <= m->start)
+			k++;
+		for (size_t j = k; j < maps.n && maps.v[j].start < m->end; j++)
+			areas++;
+		if (m->kind == MAPPING_ANON && areas > 1 && m->end - m->start <= JOIN_MAX)
+			ret = join(r, m, remote, err);
+	}
+	proc_maps_done(&maps);
 	return ret;
 }

@@ -32,5 +32,11 @@ int memory_early_check(struct restore *r, const struct process *p, struct err *e
 /* The calls that take away what the state does not have: mappings, and pages. */
 int memory_early_trim(struct restore *r, const struct process *p, const struct remote *remote,
 		      struct err *err) __must_check;
+/*
+ * After the mappings of the state have been made: those that consist of several areas
+ * here, since their parts came apart, become one area each, as they are in the state.
+ */
+int memory_early_join(struct restore *r, const struct process *p, struct remote *remote,
+		      struct err *err) __must_check;
 
 #endif

@@ -28,7 +28,7 @@
 
 /* Reservations larger than this and hardly touched are mapped without
  * reserving swap, or the kernel's overcommit check would refuse them. */
-#define RESERVE_LIMIT (64ULL << 20)
+#define RESERVE_LIMIT MEMORY_RESERVE_LIMIT
 #define IOV_MAX_KERNEL 1024u
 #define READ_MAX (512ULL << 20)
 
@@ -561,6 +561,11 @@ int memory_restore_map(struct restore *r, const struct process *p, struct err *e
 		return ret;
 	map_all(r, p, filled);
 	return 0;
+}
+
+void memory_map_anon(struct restore *r, const struct mapping *m)
+{
+	map_anon(r, m, PROT_READ | PROT_WRITE);
 }
 
 int memory_restore_early(struct restore *r, const struct process *p, struct err *err)

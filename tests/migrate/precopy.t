@@ -1,0 +1,180 @@
+#!/bin/bash
+# Pre-copy: memory goes over while the program runs.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
+
+can_track() {
+	"$GODWIT" doctor --json >doctor.out 2>/dev/null
+	(($(uname -r | cut -d. -f1) * 100 + $(uname -r | cut -d. -f2) >= 607)) ||
+		skip_hardware "this kernel is older than 6.7: it does not tell written pages"
+}
+
+moves() { # USER PROGRAM ARGS...
+	can_track
+	become "$1"
+	COUNTER=$B/migrate/$2
+	shift 2
+	two_hosts
+	serve_on beta
+	count_on alpha "$@"
+	migrate_from alpha "tls://$BETA:$PORT" --key key --json
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	python3 - <<-'P' || fail "no pages went over while it ran: $(cat cmd.out)"
+		import json
+		d = json.load(open('cmd.out'))
+		assert 'stopped_because' not in d, d
+		r = d['rounds']
+		assert r and r[0]['bytes'] > 0, r
+	P
+	finish_counter over
+}
+try precopy_of_a_counter_as_user moves user counter 16
+try precopy_of_a_counter_as_root moves root counter 16
+try precopy_of_threads moves user counter 8 6
+try precopy_of_changing_memory moves user churner 16
+
+churn_hops() {
+	can_track
+	become user
+	COUNTER=$B/migrate/churner
+	local i
+	serve_on beta
+	count_on alpha 8
+	for ((i = 0; i < ${HOPS:-12}; i++)); do
+		migrate_from alpha "tls://$BETA:$PORT" --key key -q --max-pause $((1 + i % 3 * 20))
+		# A stack that jumps may ask for another try; nothing is lost by it.
+		[[ $RC == 0 ]] || says 'try again' || fail "hop $i: exit status $RC"
+		wait_for 30 _count_is 1
+		PID=$(counters)
+		goes_on
+	done
+	finish_counter over
+}
+LIMIT=200 try twelve_hops_of_changing_memory churn_hops
+
+cannot_track() {
+	become user
+	serve_on beta
+	cat >direct.py <<-'P'
+		import os, sys, time
+		fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+		print('ready', flush=True)
+		n = 0
+		while not os.path.exists(sys.argv[1] + '.stop'):
+		    n += 1
+		    os.write(os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND), b'%d\n' % n) if n == 1 else None
+		    time.sleep(0.01)
+		print('ok', flush=True)
+	P
+	: >direct
+	chmod 666 direct
+	pipe_on alpha /usr/bin/python3 "$W/direct.py" "$W/direct" "$W/numbers"
+	wait_alive "$PID" 30 has out '^ready'
+	migrate_from alpha "tls://$BETA:$PORT" --key key
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	says 'stopped for all of it, since'
+	: >direct.stop
+	wait_for 30 has over '^ok$'
+}
+try what_cannot_be_tracked_is_stopped_and_says_why cannot_track
+
+post_copy() {
+	become user
+	serve_on beta
+	count_on alpha
+	migrate_from alpha "tls://$BETA:$PORT" --key key --mode=post-copy
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	says 'post-copy is not built' 'pre-copy'
+	finish_counter over
+}
+try postcopy_says_so_and_does_precopy post_copy
+
+source_dies() { # POINT WHERE
+	can_track
+	become user
+	serve_on beta --timeout 3
+	count_on alpha 4 2
+	GODWIT_FAULT=$1 migrate_from alpha "tls://$BETA:$PORT" --key key --timeout 3
+	wait_for 30 _count_is 1
+	[[ -z $(ls state-alpha 2>/dev/null) ]] || fail "not settled"
+	if [[ $2 == here ]]; then
+		alive "$PID" || fail "it should go on here"
+		nothing_left
+		finish_counter out
+	else
+		finish_counter over
+	fi
+}
+for point in "runs on" "round sent" "model sent" "ready heard" held; do
+	try "precopy_source_killed_at_${point// /_}" source_dies "$point" here
+done
+try precopy_source_killed_at_commit_sent source_dies "commit sent" over
+
+target_dies() { # POINT WHERE
+	can_track
+	become user
+	GODWIT_FAULT=$1 serve_on beta --timeout 3
+	count_on alpha 4 2
+	migrate_from alpha "tls://$BETA:$PORT" --key key --timeout 3
+	wait_for 30 _count_is 1
+	if [[ $2 == here ]]; then
+		alive "$PID" || fail "it should go on here"
+		nothing_left
+		finish_counter out
+	else
+		finish_counter over
+	fi
+}
+for point in "mapped early" "pages taken" mapped built "commit heard" going; do
+	try "precopy_destination_killed_at_${point// /_}" target_dies "$point" here
+done
+try precopy_destination_killed_at_let_go target_dies "let go" over
+
+redis_moves() {
+	can_track
+	need redis-server redis-cli
+	become user
+	two_hosts
+	serve_on beta
+	ip -n "$NS_ALPHA" addr add 10.214.8.1/32 dev lo
+	ip -n "$NS_BETA" addr add 10.214.8.1/32 dev lo
+	mkdir -p redis && chmod 777 redis
+	pipe_on alpha redis-server --bind 10.214.8.1 --port 7777 --save '' --dir "$W/redis" --protected-mode no --daemonize no
+	wait_alive "$PID" 30 has out 'Ready to accept connections'
+	(on alpha redis-cli -h 10.214.8.1 -p 7777 debug populate 200000 key 100) >/dev/null || fail "cannot fill redis"
+	(on alpha redis-cli -h 10.214.8.1 -p 7777 eval 'for i = 1, 1000 do redis.call("set", "n:" .. i, i * i) end return 1' 0) >/dev/null
+	local digest
+	digest=$(on alpha redis-cli -h 10.214.8.1 -p 7777 debug digest)
+	[[ ${#digest} -ge 40 ]] || fail "no digest: $digest"
+	# Nobody is connected now: connections cannot be moved.
+	sleep 0.3
+	migrate_from alpha "tls://$BETA:$PORT" --key key
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	[[ $(on beta redis-cli -h 10.214.8.1 -p 7777 debug digest) == "$digest" ]] || fail "other data"
+	[[ $(on beta redis-cli -h 10.214.8.1 -p 7777 get n:777) == 603729 ]] || fail "other data"
+	[[ $(on beta redis-cli -h 10.214.8.1 -p 7777 incr n:777) == 603730 ]] || fail "it does not go on"
+	(on beta redis-cli -h 10.214.8.1 -p 7777 shutdown nosave) 2>/dev/null
+	true
+}
+LIMIT=120 try redis_with_its_data_moves redis_moves
+
+java_moves() {
+	can_track
+	need java javac
+	become user
+	two_hosts
+	serve_on beta
+	cp "$TOP/tests/e2e/work/Work.java" .
+	javac -d . Work.java || fail "javac"
+	chmod -R a+rX .
+	(cd "$W" && as java -Xshare:auto -Xmx256m -cp "$W" Work) >want 2>/dev/null
+	pipe_on alpha java -Xmx256m -cp "$W" Work
+	wait_alive "$PID" 60 test -s out
+	migrate_from alpha "tls://$BETA:$PORT" --key key
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	wait_for 120 gone "$PID"
+	wait_for 120 eval '[[ $(cat out over | tail -n 1) == "$(tail -n 1 want)" ]]'
+}
+LIMIT=300 try java_goes_on_over_there java_moves
+
+finish
