@@ -107,8 +107,9 @@ static void change(struct slot *s)
 		n = 1 + rnd() % PAGES;
 		protect(s, PROT_READ | PROT_WRITE);
 		v = mremap(s->p, s->n * PAGE, n * PAGE, MREMAP_MAYMOVE);
+		/* Refused of an area in parts, which a tracked one may be (track/track.h). */
 		if (v == MAP_FAILED)
-			exit(3);
+			return;
 		for (size_t i = n; i < PAGES; i++)
 			s->seed[i] = 0;
 		s->p = v;
