@@ -74,9 +74,9 @@ stdio_stays() {
 	exec 7>&- 9<&-
 	echo "$PID" >>"$TRY_DIR/pids"
 	wait_for 30 has out '^ready'
-	exec 8<>talk # open on both ends, so that nobody waits for the other
+	exec 8<>./talk # open on both ends, so that nobody waits for the other
 	(on alpha timeout 100 "$GODWIT" migrate "$PID" "root@$BETA" --ssh "$SSH" --remote-godwit "$REMOTE" \
-		--stdio ssh) <talk >cmd.out 2>cmd.err 8>&- &
+		--stdio ssh) <./talk >cmd.out 2>cmd.err 8>&- &
 	local cmd=$!
 	wait_alive "$cmd" 40 has cmd.err 'goes on on beta'
 	echo one >&8
