@@ -485,7 +485,8 @@ static int build(struct rebuild *b, pid_t pid, struct err *err)
 	uint64_t vdso = 0;
 	int ret;
 
-	v.started = !pthread_create(&v.thread, NULL, verify, &v);
+	/* A fed image has no blocks, and may be replaced meanwhile. */
+	v.started = !b->restore.is_fed && !pthread_create(&v.thread, NULL, verify, &v);
 	ret = take_process(b, pid, &vdso, err);
 	if (!ret && b->restore.is_fed)
 		ret = feed_memory(b, vdso, err);

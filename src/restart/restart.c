@@ -143,6 +143,10 @@ int restart_reload(struct rebuild *b, int fd, struct err *err)
 	pid_t pid = b->tids[0], program = b->proc.pid;
 	int ret;
 
+	chain_done(&b->chain);
+	b->chain = (struct chain){0};
+	free(b->chain_fd); /* of a fed one there are no others below */
+	b->chain_fd = NULL;
 	image_close(b->image);
 	b->image = NULL;
 	process_done(&b->proc);
