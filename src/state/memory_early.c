@@ -233,6 +233,24 @@ int memory_early_trim(struct restore *r, const struct process *p, const struct r
 	return ret;
 }
 
+void memory_early_map_rest(struct restore *r, const struct mapping *m)
+{
+	struct mapping part = *m;
+	uint64_t at = m->start, start, end;
+
+	while (memory_early_next(r->early, at, m->end, &start, &end)) {
+		part.start = at;
+		part.end = start;
+		if (at < start)
+			memory_map_anon(r, &part);
+		at = end;
+	}
+	part.start = at;
+	part.end = m->end;
+	if (at < m->end)
+		memory_map_anon(r, &part);
+}
+
 /* --- joining --- */
 
 /* Beyond this a copy would cost more than it is worth: such an area stays in parts. */

@@ -32,6 +32,8 @@ int memory_early_check(struct restore *r, const struct process *p, struct err *e
 /* The calls that take away what the state does not have: mappings, and pages. */
 int memory_early_trim(struct restore *r, const struct process *p, const struct remote *remote,
 		      struct err *err) __must_check;
+/* The calls that map the parts of an anonymous mapping that did not come early. */
+void memory_early_map_rest(struct restore *r, const struct mapping *m);
 /*
  * After the mappings of the state have been made: those that consist of several areas
  * here, since their parts came apart, become one area each, as they are in the state.

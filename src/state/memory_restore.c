@@ -371,25 +371,6 @@ static uint32_t first_prot(const struct restore *r, const struct mapping *m, boo
 	return filled ? PROT_READ | PROT_WRITE : m->prot;
 }
 
-/* The parts of an anonymous mapping that did not come early. */
-static void map_rest(struct restore *r, const struct mapping *m)
-{
-	struct mapping part = *m;
-	uint64_t at = m->start, start, end;
-
-	while (memory_early_next(r->early, at, m->end, &start, &end)) {
-		part.start = at;
-		part.end = start;
-		if (at < start)
-			map_anon(r, &part, PROT_READ | PROT_WRITE);
-		at = end;
-	}
-	part.start = at;
-	part.end = m->end;
-	if (at < m->end)
-		map_anon(r, &part, PROT_READ | PROT_WRITE);
-}
-
 static void map_all(struct restore *r, const struct process *p, const bool *filled)
 {
 	uint32_t open_file = 0;
@@ -418,7 +399,7 @@ static void map_all(struct restore *r, const struct process *p, const bool *fill
 			map(r, describe(r, m), m, first_prot(r, m, filled[i]),
 			    m->kind == MAPPING_SHARED ? MAP_SHARED : MAP_PRIVATE, fd, m->offset);
 		else if (m->kind == MAPPING_ANON && r->early)
-			map_rest(r, m);
+			memory_early_map_rest(r, m);
 		else if (m->kind == MAPPING_ANON || m->kind == MAPPING_FILE)
 			map_anon(r, m, first_prot(r, m, filled[i]));
 		else if (m->kind == MAPPING_SHMEM)
