@@ -30,7 +30,9 @@ ENGINE_DIRS := base arch/$(ARCH) proc remote image state track checkpoint restar
 PKG_CONFIG ?= pkg-config
 SSL_LIBS := $(if $(shell $(CC) $(CPPFLAGS) -include openssl/ssl.h -xc -E /dev/null >/dev/null 2>&1 && echo y), \
 	$(or $(shell $(PKG_CONFIG) --libs libssl libcrypto 2>/dev/null),-lssl -lcrypto))
-WIRE_LIBS := $(SSL_LIBS) -lzstd
+# Names of hosts are looked up as this machine's C library does it, which the linker
+# finds worth a warning in a static program.
+WIRE_LIBS := $(SSL_LIBS) -lzstd $(if $(SAN),,-Wl,--no-warnings)
 NOT_HERE := src/wire/$(if $(SSL_LIBS),tls_none,tls).c
 ENGINE_SRC := $(filter-out $(NOT_HERE),$(foreach d,$(ENGINE_DIRS),$(wildcard src/$(d)/*.c src/$(d)/*.S)))
 CLI_SRC := $(filter-out src/cli/myrestart.c,$(wildcard src/cli/*.c))
@@ -47,11 +49,9 @@ $(B)/libengine.a: $(call obj,$(ENGINE_SRC))
 # Called only where the CPU has it.
 $(B)/obj/src/arch/x86_64/hash_avx2.o: ALL_CFLAGS += -mavx2
 
-# Names of hosts are looked up as this machine's C library does it, which the linker
-# finds worth a warning in a static program.
 $(B)/godwit: $(call obj,$(CLI_SRC)) $(B)/libengine.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(WIRE_LIBS) $(if $(SAN),,-Wl,--no-warnings)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(WIRE_LIBS)
 
 $(B)/myrestart: $(call obj,src/cli/myrestart.c src/cli/leave.c src/cli/print.c) $(B)/libengine.a
 	$(call say,LD,$@)
@@ -168,6 +168,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/godwit
 	install $(B)/godwit $(B)/myrestart $(DESTDIR)$(PREFIX)/bin
 	install $(B)/libckpt.so $(DESTDIR)$(PREFIX)/lib/godwit
+	install -D -m 644 scripts/godwit-serve.service $(DESTDIR)$(PREFIX)/lib/systemd/user/godwit-serve.service
 	for s in 1 3 5 7; do for f in man/*.$$s; do test -e "$$f" || continue; \
 		install -D -m 644 "$$f" $(DESTDIR)$(PREFIX)/share/man/man$$s/$${f##*/}; done; done
 

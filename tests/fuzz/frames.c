@@ -1,0 +1,60 @@
+/* The frames of a migration: whatever a peer sends, a message and no more. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fuzz.h"
+#include "migrate/model_in.h"
+#include "migrate/proto.h"
+
+static void pages(const uint8_t *data, size_t size)
+{
+	static uint8_t unpacked[PROTO_PAGES_DATA];
+	static struct proto_pages p;
+	struct err err = ERR_INIT;
+	uint64_t all = 0, sum = 0;
+
+	if (proto_pages_decode(data, size, unpacked, &p, &err))
+		return;
+	/* What was accepted keeps its limits, and its data can be read. */
+	for (size_t i = 0; i < p.n; i++)
+		all += p.range[i].is_zero ? 0 : p.range[i].len;
+	ALWAYS(p.n <= PROTO_RANGES_MAX && all == p.len && all <= PROTO_PAGES_DATA);
+	/* All of it is there: the sanitizers see a read beyond. */
+	for (size_t i = 0; i < p.len; i += PAGE_SIZE_4K)
+		sum += p.data[i] + p.data[i + PAGE_SIZE_4K - 1];
+	ALWAYS(sum <= 2 * 255 * (PROTO_PAGES_DATA / PAGE_SIZE_4K));
+}
+
+static void greetings(const uint8_t *data, size_t size)
+{
+	struct codec c = codec_reader(data, size);
+	struct proto_hello h = {0};
+	struct proto_welcome w = {0};
+
+	proto_hello_codec(&c, &h);
+	proto_hello_done(&h);
+	c = codec_reader(data, size);
+	proto_welcome_codec(&c, &w);
+	proto_welcome_done(&w);
+}
+
+static void model(const uint8_t *data, size_t size)
+{
+	struct err err = ERR_INIT;
+	struct model_in m;
+
+	if (model_in_open(&m, &err))
+		return;
+	if (!model_in_frame(&m, FRAME_MODEL, data, size, &err) &&
+	    model_in_frame(&m, FRAME_FILES, data, size, &err) < 0)
+		err = ERR_INIT;
+	model_in_done(&m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	pages(data, size);
+	greetings(data, size);
+	model(data, size);
+	return 0;
+}
