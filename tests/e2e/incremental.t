@@ -135,9 +135,11 @@ own_parent_is_not_replaced() {
 keeper_killed() {
 	begin user 16 20 2
 	save 1.ckpt complete
-	local p
+	local p inode
+	# Others may be at work for the same user: it is the one that has this socket.
+	inode=$(grep -a "@godwit-keeper-[0-9]*-$PID-" /proc/net/unix | awk '{print $7}' | head -n 1)
 	p=$(pgrep -x godwit-keeper | while read -r p; do
-		[[ $(stat -c %u "/proc/$p") == "$(stat -c %u "/proc/$PID")" ]] && echo "$p"; done | tail -n 1)
+		find "/proc/$p/fd" -lname "socket:\[$inode\]" -printf "$p\n" 2>/dev/null; done | head -n 1)
 	[[ -n $p ]] || fail "there is no keeper"
 	kill -9 "$p"
 	wait_for 10 _no_keeper
