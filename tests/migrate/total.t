@@ -188,6 +188,7 @@ try a_destination_without_godwit no_godwit
 
 another_user() {
 	become user
+	[[ -n $IS_ROOT ]] || skip "needs root, to be two users"
 	make_key
 	chmod 600 key
 	cp key key.root
