@@ -158,23 +158,4 @@ redis_moves() {
 }
 LIMIT=120 try redis_with_its_data_moves redis_moves
 
-java_moves() {
-	can_track
-	need java javac
-	become user
-	two_hosts
-	serve_on beta
-	cp "$TOP/tests/e2e/work/Work.java" .
-	javac -d . Work.java || fail "javac"
-	chmod -R a+rX .
-	(cd "$W" && as java -Xshare:auto -Xmx256m -cp "$W" Work) >want 2>/dev/null
-	pipe_on alpha java -Xmx256m -cp "$W" Work
-	wait_alive "$PID" 60 test -s out
-	migrate_from alpha "tls://$BETA:$PORT" --key key
-	[[ $RC == 0 ]] || fail "exit status $RC"
-	wait_for 120 gone "$PID"
-	wait_for 120 eval '[[ $(cat out over | tail -n 1) == "$(tail -n 1 want)" ]]'
-}
-LIMIT=300 try java_goes_on_over_there java_moves
-
 finish
