@@ -5,7 +5,7 @@
 # programs and the hard cases, between two network namespaces where root allows.
 . "$(dirname "$0")/lib.sh"
 
-LIMIT=10
+LIMIT=30
 ON=
 if [ "${HOP_MATRIX:-}" = full ] && [ "$(id -u)" = 0 ] && command -v ip >/dev/null; then
 	A=hopM$$ Z=hopN$$
@@ -75,11 +75,12 @@ combination()
 		both "$W/m.apps" "$a"
 		expect "$a" client | sed "s/@/$CH/" | cmp -s - "$W/client.out" || bad="$bad $a.client"
 		expect "$a" server | sed "s/@/$SH/" | cmp -s - "$W/server.out" || bad="$bad $a.server"
-		[ "$(rc client)$(rc server)" = 00 ] || bad="$bad $a.status"
+		[ "$(rc client)$(rc server)" = 00 ] ||
+			bad="$bad $a.status $(rc client) $(rc server): $(cat "$W/client.err" "$W/server.err" | tr '\n' ' ')"
 	done
 	for c in $cases; do
 		both "$W/m.hard" "$c"
-		[ "$(cat "$W/server.out")" = 'server: ok' ] || bad="$bad $c:$(cat "$W/client.out" "$W/server.out" "$W/client.err" | tr '\n' ' ')"
+		[ "$(cat "$W/server.out")" = 'server: ok' ] || bad="$bad $c: $(rc client) $(rc server) $(cat "$W/client.out" "$W/server.out" "$W/client.err" "$W/server.err" | tr '\n' ' ')"
 	done
 	if [ -z "$bad" ]; then ok "$label"; else not_ok "$label" "$bad"; fi
 }
