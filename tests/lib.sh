@@ -357,6 +357,13 @@ nothing_left() {
 	if ! grep -q '^TracerPid:[[:space:]]*0$' "/proc/$pid/status"; then fail "$pid is still traced"; fi
 }
 
+# A guardian was killed: at most its one mapping is left, and the next godwit takes it away.
+the_next_one_clears() {
+	(($(mappings_of_ours) <= 1)) || fail "more than one mapping of ours: $(cat "/proc/$PID/maps")"
+	expect 0 "$GODWIT" checkpoint "$PID" -o cleared
+	nothing_left
+}
+
 # The tracer of process $1, 0 for none; empty when the process is gone.  Forks nothing.
 _tracer() {
 	local key

@@ -233,7 +233,8 @@ def thin_parent():
 ASKED = """
 import os, signal, sys, threading
 threading.Thread(target=signal.pause, daemon=True).start()
-signal.signal(signal.SIGWINCH, lambda *a: print("window", *os.get_terminal_size(0), flush=True))
+signal.signal(signal.SIGWINCH,
+              lambda *a: os.write(1, "window {} {}\\n".format(*os.get_terminal_size(0)).encode()))
 print("up", flush=True)
 for line in sys.stdin:
     g = os.getpgrp()

@@ -18,7 +18,7 @@ settled() { # WHERE
 	here) alive "$PID" || fail "it should go on here" ;;
 	over) gone "$PID" || fail "it should go on over there" ;;
 	esac
-	if alive "$PID"; then nothing_left; finish_counter out; else finish_counter over; fi
+	if alive "$PID"; then the_next_one_clears; finish_counter out; else finish_counter over; fi
 }
 
 # The source's guardian (with `both` its command, too) dies at a point.
