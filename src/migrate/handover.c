@@ -208,6 +208,8 @@ int source_hand_over(struct source *s, struct err *err)
 	s->held = true;
 	fault_point("held");
 	s->w->cancel_fd = -1;
+	/* What follows DONE is for the command, which has a buffer of its own. */
+	s->w->is_exact = s->o->follow;
 	wire_deadline(s->w, s->o->timeout_ms);
 	ret = proto_send(s->w, FRAME_COMMIT, NULL, 0, err);
 	fault_point("commit sent");

@@ -1,4 +1,12 @@
-/* Frames OUTPUT, INPUT and EXIT: see relay.h. */
+/*
+ * Frames OUTPUT, INPUT and EXIT: see relay.h.
+ *
+ * Neither side may wait for the other while the other waits for it:
+ * - the source sends input only when its socket has room for a whole frame, so it
+ *   always comes back to take output;
+ * - the destination keeps what the program has not read yet, one frame, and takes no
+ *   other until that is gone: a program that never reads holds nobody up.
+ */
 #include "migrate/relay.h"
 
 #include <errno.h>
@@ -6,11 +14,13 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define PIECE 4096u
 #define FOREVER_MS (1000 * 3600 * 24)
+#define PIPE_MOST (1u << 20) /* what a pipe can hold: fs.pipe-max-size */
 
 int relay_open(int io[3], int relay[3], struct err *err)
 {
@@ -25,80 +35,151 @@ int relay_open(int io[3], int relay[3], struct err *err)
 	return 0;
 }
 
-/* A frame with a descriptor's number in front.  False: the wire has ended. */
-static bool send_piece(struct wire *w, uint32_t type, uint8_t fd, const void *p, size_t len)
+/* --- the destination --- */
+
+struct relay {
+	struct wire *w; /* closed, fd -1: nobody listens any more */
+	int *fd;        /* input, output, error */
+	int pidfd;
+	char input[PIECE]; /* that the program has not taken yet: from at to len */
+	size_t at, len;
+};
+
+/* A frame with a descriptor's number in front. */
+static void send_piece(struct relay *r, uint32_t type, uint8_t fd, const void *p, size_t len)
 {
 	struct err ignored = ERR_INIT;
 	struct iovec v[2] = {{&fd, 1}, {(void *)(uintptr_t)p, len}};
 
-	wire_deadline(w, FOREVER_MS);
-	return !wire_send(w, type, v, 2, &ignored);
+	if (r->w->fd < 0)
+		return;
+	wire_deadline(r->w, FOREVER_MS);
+	if (wire_send(r->w, type, v, 2, &ignored))
+		wire_done(r->w);
 }
 
-/* Output of the program; it never gets SIGPIPE because of us. */
-static void take_output(struct wire *w, int *fd, uint8_t which, bool *up)
+/* Output of the program, which is taken even if nobody listens: it never gets SIGPIPE
+ * because of us.  Returns how much it was. */
+static size_t take_output(struct relay *r, uint8_t which)
 {
 	char buf[PIECE];
-	ssize_t n = read(*fd, buf, sizeof(buf));
+	ssize_t n = read(r->fd[which], buf, sizeof(buf));
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return;
+		return 0;
 	if (n <= 0) {
-		io_close_fd(fd);
-		return;
+		io_close_fd(&r->fd[which]);
+		return 0;
 	}
-	*up = *up && send_piece(w, FRAME_OUTPUT, which, buf, (size_t)n);
+	send_piece(r, FRAME_OUTPUT, which, buf, (size_t)n);
+	return (size_t)n;
 }
 
-static void take_input(struct wire *w, int *fd, bool *up)
+static void pass_input(struct relay *r)
+{
+	ssize_t n = write(r->fd[0], r->input + r->at, r->len - r->at);
+
+	if (n > 0)
+		r->at += (size_t)n;
+	else if (n < 0 && errno != EINTR && errno != EAGAIN)
+		io_close_fd(&r->fd[0]); /* it reads no more */
+}
+
+static void take_input(struct relay *r)
 {
 	struct proto_reader reader = {0};
 	struct err ignored = ERR_INIT;
-	char buf[PIECE];
-	size_t len = 0;
-	int ret;
 
-	wire_deadline(w, 10000);
-	ret = proto_recv(w, &reader, buf, sizeof(buf), &len, &ignored);
-	*up = ret == FRAME_INPUT;
-	if (!*up || !len) {
-		io_close_fd(fd);
-		return;
+	r->at = r->len = 0;
+	wire_deadline(r->w, 10000);
+	if (proto_recv(r->w, &reader, r->input, sizeof(r->input), &r->len, &ignored) !=
+	    FRAME_INPUT) {
+		wire_done(r->w);
+		r->len = 0;
 	}
-	if (*fd >= 0 && io_write_all(*fd, buf, len))
-		io_close_fd(fd);
+	if (!r->len)
+		io_close_fd(&r->fd[0]); /* its end */
+}
+
+/* The program may leave children that hold the pipes and write for ever: what it wrote
+ * itself is there when it has ended, and is no more than they can hold. */
+static void take_rest(struct relay *r)
+{
+	for (uint8_t which = 1; which <= 2; which++) {
+		size_t all = 0, n = 1;
+
+		for (; r->fd[which] >= 0 && n && all < PIPE_MOST; all += n)
+			n = take_output(r, which);
+	}
+}
+
+static void carry(struct relay *r)
+{
+	for (;;) {
+		bool waits = r->fd[0] >= 0 && r->at < r->len;
+		bool hears = r->w->fd >= 0 && !waits;
+		bool has = hears && r->w->rpos < r->w->rlen;
+		struct pollfd p[] = {{.fd = r->pidfd, .events = POLLIN},
+				     {.fd = r->fd[1], .events = POLLIN},
+				     {.fd = r->fd[2], .events = POLLIN},
+				     {.fd = waits ? r->fd[0] : -1, .events = POLLOUT},
+				     {.fd = hears ? r->w->fd : -1, .events = POLLIN}};
+
+		if (r->w->fd < 0 && !waits)
+			io_close_fd(&r->fd[0]);
+		if (poll(p, ARRAY_SIZE(p), has ? 0 : -1) < 0)
+			continue;
+		if (p[0].revents)
+			return;
+		if (p[1].revents)
+			take_output(r, 1);
+		if (p[2].revents)
+			take_output(r, 2);
+		if (p[3].revents)
+			pass_input(r);
+		/* Its wire may have been found closed a line ago. */
+		if (r->w->fd >= 0 && (p[4].revents || has))
+			take_input(r);
+	}
 }
 
 void relay_serve(struct wire *w, int relay[3], pid_t pid, int *ret_status)
 {
-	bool up = true, ended = false;
+	struct relay r = {.w = w, .fd = relay, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+	uint32_t status;
 
 	signal(SIGPIPE, SIG_IGN);
-	for (int rest = 0; !ended || rest;) {
-		struct pollfd p[3] = {{.fd = relay[1], .events = POLLIN},
-				      {.fd = relay[2], .events = POLLIN},
-				      {.fd = up ? w->fd : -1, .events = POLLIN}};
+	for (int i = 0; i < 3; i++)
+		if (relay[i] >= 0)
+			fcntl(relay[i], F_SETFL, fcntl(relay[i], F_GETFL) | O_NONBLOCK);
+	if (r.pidfd >= 0)
+		carry(&r);
+	while (waitpid(pid, ret_status, 0) < 0 && errno == EINTR)
+		;
+	take_rest(&r);
+	io_close_fd(&r.pidfd);
+	status = (uint32_t)*ret_status;
+	send_piece(&r, FRAME_EXIT, 0, &status, sizeof(status));
+}
 
-		/* The program may leave children that hold the pipe: what it wrote
-		 * itself is there when it has ended. */
-		rest = poll(p, 3, ended ? 0 : 200);
-		if (rest < 0)
-			rest = 0;
-		if (p[0].revents)
-			take_output(w, &relay[1], 1, &up);
-		if (p[1].revents)
-			take_output(w, &relay[2], 2, &up);
-		if (!ended && up && (p[2].revents || w->rpos < w->rlen))
-			take_input(w, &relay[0], &up);
-		if (ended && !p[0].revents && !p[1].revents)
-			break;
-		ended = ended || waitpid(pid, ret_status, WNOHANG) == pid;
-	}
-	if (up) {
-		uint32_t status = (uint32_t)*ret_status;
+/* --- the source --- */
 
-		send_piece(w, FRAME_EXIT, 0, &status, sizeof(status));
+/* Our own descriptors may be somebody's without O_NONBLOCK, or with. */
+static int write_out(int fd, const char *p, size_t len, struct err *err)
+{
+	struct pollfd wait = {.fd = fd, .events = POLLOUT};
+
+	while (len) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0 && errno == EAGAIN)
+			poll(&wait, 1, -1);
+		else if (n < 0 && errno != EINTR)
+			return err_sys(err, -errno, "cannot write what the program writes");
+		p += n > 0 ? n : 0;
+		len -= n > 0 ? (size_t)n : 0;
 	}
+	return 0;
 }
 
 static int take_frame(struct wire *w, int *ret_status, struct err *err)
@@ -113,10 +194,8 @@ static int take_frame(struct wire *w, int *ret_status, struct err *err)
 	ret = proto_recv(w, &reader, buf, sizeof(buf), &len, err);
 	if (ret < 0)
 		return ret;
-	if (ret == FRAME_OUTPUT && len > 1 && (buf[0] == 1 || buf[0] == 2)) {
-		ret = io_write_all(buf[0], buf + 1, len - 1);
-		return ret ? err_sys(err, ret, "cannot write what the program writes") : 0;
-	}
+	if (ret == FRAME_OUTPUT && len > 1 && (buf[0] == 1 || buf[0] == 2))
+		return write_out(buf[0], buf + 1, len - 1, err);
 	if (ret != FRAME_EXIT || len != 1 + sizeof(status))
 		return err_set(err, -EPROTO, "%s sent a frame that does not belong here", w->peer);
 	memcpy(&status, buf + 1, sizeof(status));
@@ -124,29 +203,62 @@ static int take_frame(struct wire *w, int *ret_status, struct err *err)
 	return 1;
 }
 
-int relay_follow(struct wire *w, int *ret_status, struct err *err)
+/* False: no more will come. */
+static bool take_own_input(struct wire *w)
 {
-	bool open = true;
+	struct err ignored = ERR_INIT;
+	char buf[PIECE];
+	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return true;
+	wire_deadline(w, FOREVER_MS);
+	/* A wire that has ended may still hold what the program wrote last. */
+	return !proto_send(w, FRAME_INPUT, buf, n > 0 ? (size_t)n : 0, &ignored) && n > 0;
+}
+
+static bool has_room(const struct wire *w)
+{
+	/* A unix socket says so when three quarters of its room are free. */
+	struct pollfd p = {.fd = w->fd, .events = POLLOUT};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+static int follow(struct wire *w, int *ret_status, struct err *err)
+{
+	bool open = true, full = false;
 
 	for (;;) {
-		struct pollfd p[2] = {{.fd = w->fd, .events = POLLIN},
-				      {.fd = open ? 0 : -1, .events = POLLIN}};
-		char buf[PIECE];
-		ssize_t n;
+		bool has = w->rpos < w->rlen;
+		struct pollfd p[] = {{.fd = w->fd, .events = full ? POLLIN | POLLOUT : POLLIN},
+				     {.fd = open && !full ? STDIN_FILENO : -1, .events = POLLIN}};
 		int ret;
 
-		if (w->rpos == w->rlen && poll(p, 2, -1) < 0 && errno != EINTR)
-			return err_sys(err, -errno, "poll");
-		if (p[0].revents || w->rpos < w->rlen) {
+		if (poll(p, ARRAY_SIZE(p), has ? 0 : -1) < 0)
+			continue;
+		if (p[0].revents & ~POLLOUT || has) {
 			ret = take_frame(w, ret_status, err);
 			if (ret)
 				return ret < 0 ? ret : 0;
 		}
-		if (!p[1].revents)
-			continue;
-		n = read(0, buf, sizeof(buf));
-		open = n > 0;
-		if (n >= 0 && proto_send(w, FRAME_INPUT, buf, (size_t)n, err))
-			return err->error;
+		full = (full || p[1].revents) && !has_room(w);
+		if (p[1].revents && !full)
+			open = take_own_input(w);
 	}
+}
+
+int relay_follow(struct wire *w, int *ret_status, struct err *err)
+{
+	struct err why = ERR_INIT;
+	/* After a handover that had to be asked about there is no wire any more. */
+	int ret = w->fd < 0 ? err_set(&why, -ENOTCONN, "the connection was cut")
+			    : follow(w, ret_status, &why);
+
+	if (!ret)
+		return 0;
+	err_set(err, ret, "the program goes on over there, but its input and output are lost: %s",
+		why.what);
+	err->exit = EXIT_AFTER_COMMIT;
+	return err_hint(err, "its input is at its end, and what it writes is dropped");
 }

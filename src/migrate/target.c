@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -258,6 +259,23 @@ static int become_owner(const struct target *t, struct err *err)
 	return 0;
 }
 
+/* As the program ended, whose thin parent this is.  Never returns. */
+static void end_as(int status)
+{
+	struct rlimit none = {0, 0};
+	sigset_t set;
+
+	if (WIFSIGNALED(status)) {
+		setrlimit(RLIMIT_CORE, &none);
+		signal(WTERMSIG(status), SIG_DFL);
+		raise(WTERMSIG(status)); /* waits until it may come */
+		sigemptyset(&set);
+		sigaddset(&set, WTERMSIG(status));
+		sigprocmask(SIG_UNBLOCK, &set, NULL);
+	}
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
 /* Never returns. */
 static void be_program(struct target *t, int done_fd)
 {
@@ -291,7 +309,7 @@ static void be_program(struct target *t, int done_fd)
 		feed.failed(&f, &err);
 		_exit(err.exit);
 	}
-	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+	end_as(status);
 }
 
 static int refuse_replay(struct err *err)

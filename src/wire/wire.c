@@ -220,11 +220,13 @@ int wire_read(struct wire *w, void *buf, size_t len, struct err *err)
 			continue;
 		}
 		/* Small reads go through the buffer, large ones to their place. */
-		n = len >= sizeof(w->rbuf) ? read_some(w, p, len, err)
-					   : read_some(w, w->rbuf, sizeof(w->rbuf), err);
+		bool direct = len >= sizeof(w->rbuf) || w->is_exact;
+
+		n = direct ? read_some(w, p, len, err)
+			   : read_some(w, w->rbuf, sizeof(w->rbuf), err);
 		if (n < 0)
 			return (int)n;
-		if (len >= sizeof(w->rbuf)) {
+		if (direct) {
 			p += n;
 			len -= (size_t)n;
 		} else {

@@ -29,6 +29,7 @@ struct wire {
 	int out_fd;           /* a pipe to write to, where fd only reads; or -1 */
 	int cancel_fd;        /* readable: -ECANCELED from every wait; or -1 */
 	uint32_t magic;       /* of the frames: WIRE_MAGIC, unless set otherwise */
+	bool is_exact;        /* reads no further than asked: others read on (not with TLS) */
 	bool is_pipe;         /* made by wire_init_pair: the kernel keeps no time for it */
 	void *tls;            /* SSL *, or NULL in clear */
 	void *tls_io;         /* its buffers, in tls.c */
