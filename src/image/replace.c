@@ -15,7 +15,8 @@
  *   3. it unlinks.  Nobody else removes or renames the name between 2 and 3,
  *      since only the holder of the lock may.
  * A creator by name (no O_TMPFILE here) locks after creating; if a cleaner
- * came in between, its file has no name any more and it starts over.
+ * came in between, it has the lock, or the file has no name any more: then the creator
+ * starts over.  (Test: writers_that_are_killed_at_any_moment.)
  */
 #include "image/replace.h"
 
@@ -105,9 +106,10 @@ static int take_by_create(struct replacement *r, const char *name)
 
 	if (fd < 0)
 		return -errno;
-	/* Where the file system has no locks nobody can reclaim: no harm. */
-	(void)!flock(fd, LOCK_EX | LOCK_NB);
-	if (fstat(fd, &st) || st.st_nlink == 0) {
+	/* Where the file system has no locks nobody can reclaim: no harm.  But where
+	 * somebody has the lock, it is a cleaner that is about to unlink. */
+	if ((flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) || fstat(fd, &st) ||
+	    st.st_nlink == 0) {
 		close(fd);
 		return -EEXIST;
 	}

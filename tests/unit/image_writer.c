@@ -263,7 +263,7 @@ static void write_many(unsigned seed)
 		struct err e = ERR_INIT;
 
 		if (sample_write(path, 4096ull * (1 + (seed + i) % 5), seed, 1, &e)) {
-			printf("# %s\n", e.what);
+			dprintf(1, "# %s\n", e.what);
 			_exit(1);
 		}
 	}
