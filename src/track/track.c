@@ -45,6 +45,7 @@
 struct track {
 	pid_t pid;
 	int uffd, procfd, pagemap;
+	int maps;        /* for PROCMAP_QUERY */
 	struct buf text; /* of the maps, kept for its room */
 };
 
@@ -53,6 +54,7 @@ static void track_close(struct track *t)
 	io_close_fd(&t->uffd);
 	io_close_fd(&t->procfd);
 	io_close_fd(&t->pagemap);
+	io_close_fd(&t->maps);
 	buf_done(&t->text);
 	free(t);
 }
@@ -66,11 +68,12 @@ static int new_track(pid_t pid, int uffd, struct track **ret, struct err *err)
 		close(uffd);
 		return err->error;
 	}
-	*t = (struct track){.pid = pid, .uffd = uffd, .procfd = -1, .pagemap = -1};
+	*t = (struct track){.pid = pid, .uffd = uffd, .procfd = -1, .pagemap = -1, .maps = -1};
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	t->procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	t->pagemap = openat(t->procfd, "pagemap", O_RDONLY | O_CLOEXEC);
-	if (t->procfd < 0 || t->pagemap < 0) {
+	t->maps = openat(t->procfd, "maps", O_RDONLY | O_CLOEXEC);
+	if (t->procfd < 0 || t->pagemap < 0 || t->maps < 0) {
 		err_sys(err, -errno, "cannot open /proc/%d/pagemap", pid);
 		track_close(t);
 		return err->error;
@@ -305,17 +308,76 @@ static int is_registered(const struct track *t, const struct proc_map *m)
 	return n < 0 ? -errno : n == 0;
 }
 
+/* --- registering beside a running program --- */
+
+/*
+ * The race: 1. /proc/PID/maps says that [start, end) is a mapping; 2. the program
+ * replaces it by a larger one; 3. we register [start, end), and the kernel cuts that in
+ * two.  Once both parts have pages of their own they never become one again, and an
+ * mremap(2) of the program's mapping fails, for ever.  So the kernel is asked again
+ * right before and right after, and what was cut is given back at once, while the kernel still
+ * joins it: both parts would have to be written to within these few microseconds.
+ * Test: mremap_never_fails_while_tracked.
+ */
+struct around {
+	struct procmap_query v[3]; /* below, the mapping itself, above; 0 to 0: none */
+};
+
+/* False: this kernel (before 6.11) does not tell. */
+static bool look_around(const struct track *t, uint64_t start, uint64_t end, struct around *a)
+{
+	const uint64_t at[3] = {start ? start - 1 : 0, start, end};
+
+	for (int i = 0; i < 3; i++) {
+		a->v[i] = (struct procmap_query){.size = sizeof(a->v[i]), .query_addr = at[i]};
+		if (!ioctl(t->maps, PROCMAP_QUERY, &a->v[i]))
+			continue;
+		if (errno == ENOTTY)
+			return false;
+		a->v[i].vma_start = a->v[i].vma_end = 0;
+	}
+	return true;
+}
+
+static bool is_same(const struct procmap_query *a, const struct procmap_query *b)
+{
+	return a->vma_start == b->vma_start && a->vma_end == b->vma_end;
+}
+
+/* Is there a border now, with something on the other side that was not there before? */
+static bool was_cut(uint64_t start, uint64_t end, const struct around *before,
+		    const struct around *after)
+{
+	return (after->v[0].vma_end == start && !is_same(&before->v[0], &after->v[0])) ||
+	       (after->v[2].vma_start == end && !is_same(&before->v[2], &after->v[2]));
+}
+
+/* 1: it is registered; 0: it cannot be, or not now: then it is copied at the stop. */
+static int register_running(const struct track *t, uint64_t start, uint64_t end)
+{
+	struct uffdio_register reg = {.range = {start, end - start},
+				      .mode = UFFDIO_REGISTER_MODE_WP};
+	struct around before, after;
+	bool tells = look_around(t, start, end, &before);
+
+	if (tells && (before.v[1].vma_start != start || before.v[1].vma_end != end))
+		return 0;
+	/* Gone meanwhile, huge pages of hugetlbfs, tracked by the program itself. */
+	if (ioctl(t->uffd, UFFDIO_REGISTER, &reg))
+		return errno == ESRCH ? -ESRCH : 0;
+	if (!tells || !look_around(t, start, end, &after) || !was_cut(start, end, &before, &after))
+		return 1;
+	if (ioctl(t->uffd, UFFDIO_UNREGISTER, &reg.range))
+		return 1; /* gone already */
+	return 0;
+}
+
 /* A mapping that is not registered: from now on it is, if that can be. */
 static int take_up(struct round *r, const struct proc_map *m)
 {
-	struct uffdio_register reg = {.range = {m->start, m->end - m->start},
-				      .mode = UFFDIO_REGISTER_MODE_WP};
+	int ret = register_running(r->t, m->start, m->end);
 
-	/* Gone meanwhile, huge pages of hugetlbfs, tracked by the program itself:
-	 * then it is copied at the stop. */
-	if (ioctl(r->t->uffd, UFFDIO_REGISTER, &reg))
-		return errno == ESRCH ? -ESRCH : 0;
-	return arm(r, m->start, m->end, true);
+	return ret == 1 ? arm(r, m->start, m->end, true) : ret;
 }
 
 static int visit(struct round *r, const struct proc_maps *maps)
@@ -367,9 +429,10 @@ int track_round(struct track *t, track_fn fn, void *arg, uint64_t *ret_bytes, st
 
 /*
  * The race: 1. one of us starts to track; 2. another one finds nothing tracked, and
- * starts, too; 3. both arm, and each takes from the other what was written.  So one
- * mapping is registered at once, while the program is stopped and nobody else can be
- * at step 2.
+ * starts, too; 3. both arm, and each takes from the other what was written.  So the
+ * mappings are registered at once, while the program is stopped and nobody else can be
+ * at step 2; and it cannot change them meanwhile (register_running).  Nothing is armed:
+ * the first round finds all of their pages written.
  */
 static int claim(struct track *t, struct err *err)
 {
@@ -377,12 +440,13 @@ static int claim(struct track *t, struct err *err)
 	int ret = read_maps(t, &maps, err);
 	bool done = false;
 
-	for (size_t i = 0; i < maps.n && !ret && !done; i++) {
+	for (size_t i = 0; i < maps.n && !ret; i++) {
 		struct uffdio_register reg = {
 			.range = {maps.v[i].start, maps.v[i].end - maps.v[i].start},
 			.mode = UFFDIO_REGISTER_MODE_WP};
 
-		done = is_tracked_kind(&maps.v[i]) && !ioctl(t->uffd, UFFDIO_REGISTER, &reg);
+		if (is_tracked_kind(&maps.v[i]) && !ioctl(t->uffd, UFFDIO_REGISTER, &reg))
+			done = true;
 	}
 	proc_maps_done(&maps);
 	if (!ret && !done)
@@ -419,20 +483,25 @@ int track_start(struct remote *r, struct track **ret, struct err *err)
 
 /*
  * Taking the protection off 1 GiB takes 25 ms.  Left to close(), the kernel would do
- * so in one go, with all page faults of the program waiting.
+ * so in one go, with all page faults of the program waiting.  In steps, and the mapping
+ * stays one: it is unregistered as a whole, when nothing is left to be taken off.
  */
 static void unregister(const struct track *t, const struct proc_map *m)
 {
+	struct uffdio_range all = {m->start, m->end - m->start};
 	uint64_t at = m->start;
 
 	while (at < m->end) {
 		uint64_t next = ALIGN_DOWN(at, UNREGISTER_STEP) + UNREGISTER_STEP;
-		struct uffdio_range r = {at, (next < m->end ? next : m->end) - at};
+		struct uffdio_writeprotect w = {
+			.range = {at, (next < m->end ? next : m->end) - at}};
 
-		if (ioctl(t->uffd, UFFDIO_UNREGISTER, &r))
-			return; /* gone, or no room for one more mapping: close() does it */
-		at += r.len;
+		if (ioctl(t->uffd, UFFDIO_WRITEPROTECT, &w) && errno != EAGAIN)
+			return; /* gone, or changed: close() does it */
+		at += w.range.len;
 	}
+	if (ioctl(t->uffd, UFFDIO_UNREGISTER, &all))
+		return;
 }
 
 void track_stop(struct track *t)

@@ -36,7 +36,9 @@
  *
  * What it costs the program: the first stop (0.3 ms), at each round one fault
  * without a signal (0.7 us) for each page written to since; huge pages are split
- * at the first write.  While it is tracked its mappings are not joined with new
+ * at the first write.  What it has mapped as one stays one, so that mremap() of it goes
+ * on to work (before Linux 6.11, of what is mapped, moved or resized while it is tracked:
+ * most likely).  While it is tracked its mappings are not joined with new
  * neighbours, and one mremap() of several mappings at
  * once (Linux 6.17) is refused by the kernel.  The tool's scan of 1 GiB takes 9 ms the first time,
  *later 0.3 to 0.9 ms.

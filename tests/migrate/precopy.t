@@ -52,6 +52,43 @@ churn_hops() {
 }
 LIMIT=200 try twelve_hops_of_changing_memory churn_hops
 
+# Godwit must not cut what the program has mapped as one; the churner ends if it does.
+mremap_holds() {
+	can_track
+	become user
+	COUNTER=$B/migrate/churner
+	local i
+	launch "$COUNTER" "$W/numbers" 8 50
+	wait_for 30 test -s numbers
+	for ((i = 0; i < 30; i++)); do
+		expect 0 "$GODWIT" checkpoint "$PID" --pause=live -q -o image
+		alive "$PID" || fail "it ended after checkpoint $i"
+	done
+	finish_counter out
+}
+LIMIT=120 try mremap_never_fails_while_tracked mremap_holds
+
+java_moves() {
+	need java javac
+	become user
+	two_hosts
+	javac -d . "$TOP/tests/e2e/work/Work.java" || skip "javac does not work here"
+	chmod -R a+rX .
+	local words=(java -Xmx256m -XX:-UsePerfData -cp "$W" Work 6000)
+	(as "${words[@]}") </dev/null 2>/dev/null | tail -n 1 >want
+	grep -q '^result ' want || fail "it does not run uncut"
+	serve_on beta
+	pipe_on alpha "${words[@]}"
+	wait_alive "$PID" 60 has out '^200$'
+	migrate_from alpha "tls://$BETA:$PORT" --key key ${MODE:+--mode=$MODE}
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	has out '^result' && fail "it had ended before it moved"
+	wait_for 120 has over '^result '
+	[[ $(tail -n 1 over) == "$(cat want)" ]] || fail "another result than uncut: $(tail -n 1 over)"
+}
+LIMIT=200 try a_jvm_goes_on_over_there java_moves
+MODE=total LIMIT=200 try a_jvm_goes_on_after_a_total_copy java_moves
+
 cannot_track() {
 	become user
 	serve_on beta

@@ -3,7 +3,8 @@
  * it: maps, unmaps, moves, grows, shrinks, drops, protects, rewrites; the heap by brk, the
  * stack by depth.  For pre-copy: whatever is missed shows.
  *
- *   churner FILE [MIB]     ends when FILE.stop is there; prints ok, or what is wrong
+ *   churner FILE [MIB [MICROSECONDS]]   pauses so long between its rounds; ends when FILE.stop is
+ * there; prints ok, or what is wrong
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -107,9 +108,9 @@ static void change(struct slot *s)
 		n = 1 + rnd() % PAGES;
 		protect(s, PROT_READ | PROT_WRITE);
 		v = mremap(s->p, s->n * PAGE, n * PAGE, MREMAP_MAYMOVE);
-		/* Refused of an area in parts, which a tracked one may be (track/track.h). */
+		/* Refused of an area in parts: what we mapped as one has to stay one. */
 		if (v == MAP_FAILED)
-			return;
+			fail(strerror(errno), (size_t)(s - slots), s->n);
 		for (size_t i = n; i < PAGES; i++)
 			s->seed[i] = 0;
 		s->p = v;
@@ -160,7 +161,7 @@ static void grow(unsigned depth)
 
 int main(int argc, char **argv)
 {
-	struct timespec t = {.tv_nsec = 500 * 1000};
+	struct timespec t = {.tv_nsec = (argc > 3 ? atol(argv[3]) : 500) * 1000};
 	static char buffer[BUFSIZ];
 	uint8_t *heap, *top;
 	char path[4096];
