@@ -24,10 +24,8 @@
 
 #define PAGES_PER_BLOCK (IMAGE_BLOCK / PAGE_SIZE_4K)
 #define MAX_COPIERS 4u
-/* Below this a second thread costs more than it saves; unless there are many threads
- * whose notes are to be written meanwhile. */
+/* Below this a second thread costs more than it saves. */
 #define ONE_COPIER_BYTES (4u << 20)
-#define ONE_COPIER_THREADS 64u
 
 struct copy {
 	struct job *j;
@@ -216,14 +214,10 @@ static unsigned copiers(const struct job *j, uint64_t blocks)
 		n = j->o->threads;
 	if (n > MAX_COPIERS)
 		n = MAX_COPIERS;
-	return blocks * IMAGE_BLOCK <= ONE_COPIER_BYTES && j->proc->nthreads <= ONE_COPIER_THREADS
-		       ? 1
-		       : n;
+	return blocks * IMAGE_BLOCK <= ONE_COPIER_BYTES ? 1 : n;
 }
 
-/* first, if any, is what the calling thread does before it copies as well. */
-static int copy_blocks(struct job *j, uint64_t from, uint64_t end,
-		       int (*first)(struct job *, struct err *), struct err *err)
+static int copy_blocks(struct job *j, uint64_t from, uint64_t end, struct err *err)
 {
 	struct copy c = {
 		.j = j,
@@ -236,12 +230,10 @@ static int copy_blocks(struct job *j, uint64_t from, uint64_t end,
 	unsigned n = copiers(j, end - from), started = 0;
 
 	if (from >= end)
-		return first ? first(j, err) : 0;
+		return 0;
 	atomic_store(&c.next, from);
 	while (started + 1 < n && !pthread_create(&threads[started], NULL, copier, &c))
 		started++;
-	if (first && first(j, err))
-		copy_failed(&c, err);
 	copier(&c);
 	while (started)
 		pthread_join(threads[--started], NULL);
@@ -259,17 +251,12 @@ static uint64_t dirty_blocks(const struct job *j)
 
 int job_copy_memory(struct job *j, struct err *err)
 {
-	return copy_blocks(j, 0, dirty_blocks(j), NULL, err);
-}
-
-int job_copy_memory_and_notes(struct job *j, struct err *err)
-{
-	return copy_blocks(j, 0, dirty_blocks(j), job_write_notes, err);
+	return copy_blocks(j, 0, dirty_blocks(j), err);
 }
 
 int job_copy_files(struct job *j, struct err *err)
 {
-	return copy_blocks(j, dirty_blocks(j), image_writer_blocks(j->writer), NULL, err);
+	return copy_blocks(j, dirty_blocks(j), image_writer_blocks(j->writer), err);
 }
 
 /* Opens the files whose unchanged pages are wanted: while the program is

@@ -110,17 +110,23 @@ static int write_thread_state(struct job *j, struct thread *t, struct err *err)
 
 /* From the stopped thread straight to the file.  An xsave area begins with what
  * NT_FPREGSET holds, the 512 bytes of fxsave (Intel SDM vol. 1, 13.4.1). */
-static int write_vector_registers(struct job *j, pid_t tid, uint8_t *xstate, struct err *err)
+static int write_vector_registers(struct job *j, size_t thread, uint8_t *buf, struct err *err)
 {
 	uint32_t size = j->proc->system.xstate_size;
-	struct iovec v = {xstate, size};
-	int ret;
+	const uint8_t *xstate = j->proc->threads[thread].xstate;
+	size_t len = xstate ? j->proc->threads[thread].xstate_len : size;
+	pid_t tid = j->proc->threads[thread].tid;
+	int ret = 0;
 
-	if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_X86_XSTATE, &v))
-		return err_sys(err, -errno, "cannot read the vector registers of thread %d", tid);
-	if (v.iov_len != size)
+	if (!xstate) {
+		ret = remote_xstate(&j->remote.threads[thread], buf, &len);
+		xstate = buf;
+	}
+	if (ret)
+		return err_sys(err, ret, "cannot read the vector registers of thread %d", tid);
+	if (len != size)
 		return err_set(err, -EPROTO, "thread %d has %zu bytes of vector registers, not %u",
-			       tid, v.iov_len, size);
+			       tid, len, size);
 	if ((ret = image_writer_note(j->writer, "CORE", NT_FPREGSET, xstate,
 				     sizeof(struct user_fpregs_struct), err)))
 		return ret;
@@ -140,10 +146,28 @@ int job_write_notes(struct job *j, struct err *err)
 		if ((ret = write_prstatus(j, &p->threads[i], err)) ||
 		    (ret = write_thread_state(j, &p->threads[i], err)) ||
 		    (i == 0 && (ret = write_process_notes(j, err))) ||
-		    (ret = write_vector_registers(j, j->remote.threads[i].tid, xstate, err)))
+		    (ret = write_vector_registers(j, i, xstate, err)))
 			return ret;
 	}
 	return process_store(p, j->writer, err);
+}
+
+static bool is_of_few(const struct job *j)
+{
+	for (size_t i = 0; i < j->proc->nthreads; i++)
+		if (!j->proc->threads[i].xstate)
+			return false;
+	return true;
+}
+
+int job_write_notes_of_many(struct job *j, struct err *err)
+{
+	return is_of_few(j) ? 0 : job_write_notes(j, err);
+}
+
+int job_write_notes_of_few(struct job *j, struct err *err)
+{
+	return is_of_few(j) ? job_write_notes(j, err) : 0;
 }
 
 /* --- segments --- */

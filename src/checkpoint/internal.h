@@ -62,14 +62,16 @@ bool job_is_cancelled(const struct job *j);
 
 /* core_notes.c: the notes that debuggers know, and each thread's registers. */
 int job_write_notes(struct job *j, struct err *err) __must_check;
+/* The same, for a program of so many threads that their vector registers are not kept and
+ * must be asked for while it is stopped; and for one of fewer, which may run again. */
+int job_write_notes_of_many(struct job *j, struct err *err) __must_check;
+int job_write_notes_of_few(struct job *j, struct err *err) __must_check;
 /* core_notes.c: a PT_LOAD for each stored run and each gap; the places of the runs are known. */
 int segments_write(const struct process *p, struct image_writer *w, struct err *err) __must_check;
 int job_write_segments(struct job *j, struct err *err) __must_check;
 
 /* copy.c: blocks of the data area that hold memory of the program; the target is stopped. */
 int job_copy_memory(struct job *j, struct err *err) __must_check;
-/* The same, and the notes meanwhile, by the calling thread, which must be the tracer. */
-int job_copy_memory_and_notes(struct job *j, struct err *err) __must_check;
 /* copy.c: the rest, from the mapped files; the target may run. */
 int job_copy_files(struct job *j, struct err *err) __must_check;
 /* copy.c: len bytes (at most IMAGE_BLOCK) of the data area, from offset at, to buf. */

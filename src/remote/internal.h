@@ -25,6 +25,11 @@ int remote_call_one(struct remote *r, uint64_t unit, long nr, const uint64_t arg
 /* The error for a target that is gone. */
 int remote_died(struct remote *r, struct err *err);
 
+/* --- vector.c --- */
+
+/* Of a thread that has just stopped: reads what remote_xstate and remote_rseq will want. */
+void remote_read_early(struct remote *r, struct tracee *t);
+
 /* --- scratch.c --- */
 
 /* Calls that the scratch mapping for so many threads holds. */

@@ -92,7 +92,9 @@ static void forget(struct remote *r)
 	io_close_fd(&r->procfd);
 	io_close_fd(&r->memfd);
 	free(r->threads);
+	free(r->kept);
 	r->threads = NULL;
+	r->kept = NULL;
 	r->n = r->cap = 0;
 }
 

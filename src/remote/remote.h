@@ -22,6 +22,12 @@
 #include "proc/maps.h"
 #include "remote/program.h"
 
+/* rseq(2) of a thread, as it was registered; addr == 0: it was not. */
+struct remote_rseq {
+	uint64_t addr;
+	uint32_t len, sig, flags;
+};
+
 /* One thread of the target, attached by PTRACE_SEIZE. */
 struct tracee {
 	pid_t tid;    /* in our pid namespace */
@@ -33,6 +39,9 @@ struct tracee {
 	bool borrowed;                /* it stands in a unit: its own registers are in regs */
 	struct user_regs_struct regs; /* as the program goes on with them */
 	uint64_t sigmask;             /* the program's */
+	bool knows_rseq;              /* it is in rseq */
+	struct remote_rseq rseq;
+	size_t kept_at; /* its vector registers stand at kept_at - 1 in remote.kept, if any do */
 };
 
 /* One stopped process. */
@@ -52,6 +61,8 @@ struct remote {
 	uint64_t older, older_len;     /* what a killed godwit left; 0: nothing */
 	uint64_t calls, data;          /* its parts: calls, and data for calls */
 	size_t max_threads;
+	uint8_t *kept; /* vector registers that were read early: kept_each bytes a thread */
+	size_t kept_len, kept_cap, kept_each;
 	uint64_t stopped_ns; /* CLOCK_MONOTONIC, when the first thread was asked to stop */
 };
 
@@ -112,6 +123,12 @@ typedef int (*remote_result_fn)(void *arg, size_t thread, const struct wire_call
 				const void *data, struct err *err);
 int remote_run_each(struct remote *r, const struct call *calls, size_t n, size_t data_len,
 		    remote_result_fn result, void *arg, struct err *err) __must_check;
+
+/* Vector registers of a stopped thread, as NT_X86_XSTATE has them: to buf, which has *len
+ * bytes; *len becomes what there is.  0 or a negative errno. */
+int remote_xstate(const struct tracee *t, void *buf, size_t *len) __must_check;
+/* Its restartable sequences; none where the kernel knows none.  0 or a negative errno. */
+int remote_rseq(struct tracee *t, struct remote_rseq *ret) __must_check;
 
 /* Read or write the target's memory, wherever it may be read or written by its
  * own protection; the _force forms also where not.  Whole length or a negative errno. */

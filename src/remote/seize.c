@@ -10,7 +10,7 @@
  * until a pass finds nobody new: then everybody is stopped and nobody can
  * start anybody.
  */
-#include "remote/remote.h"
+#include "remote/internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -386,8 +386,11 @@ static int stop_those(struct remote *r, size_t from, bool asleep, struct err *er
 			return err_sys(err, -errno, "cannot interrupt thread %d", t->tid);
 	}
 	for (size_t i = from; i < r->n && !ret; i++)
-		if (r->threads[i].asleep == asleep)
+		if (r->threads[i].asleep == asleep) {
 			ret = stop_one(r, &r->threads[i], err);
+			if (!ret && r->threads[i].stopped)
+				remote_read_early(r, &r->threads[i]);
+		}
 	return ret;
 }
 

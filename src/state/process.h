@@ -100,6 +100,7 @@ struct thread {
 	size_t npending;
 	uint64_t xstate_off; /* in the image: the NT_X86_XSTATE note's bytes */
 	uint32_t xstate_len;
+	const uint8_t *xstate; /* while it is saved: in process.xstates; NULL: not kept */
 };
 
 /* Scheduling of one thread, as sched_getattr(2) has it. */
@@ -177,6 +178,7 @@ struct process {
 	uint64_t xcomp_perm; /* arch_prctl(ARCH_GET_XCOMP_PERM) */
 	/* threads; [0] is the leader */
 	struct thread *threads;
+	uint8_t *xstates; /* vector registers that were kept */
 	size_t nthreads;
 	struct sched_state *sched; /* [i] belongs to threads[i] */
 	size_t nsched;

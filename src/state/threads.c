@@ -20,14 +20,6 @@
 #include "state/interrupted.h"
 #include "state/state.h"
 
-#ifndef PTRACE_GET_RSEQ_CONFIGURATION
-#define PTRACE_GET_RSEQ_CONFIGURATION 0x420f
-struct __ptrace_rseq_configuration {
-	uint64_t rseq_abi_pointer;
-	uint32_t rseq_abi_size, signature, flags, pad;
-};
-#endif
-
 /* Where remote_run_each puts the answers, in the thread's own data area. */
 struct answers {
 	struct {
@@ -143,17 +135,15 @@ static int leave_rseq(struct capture *c, struct tracee *t, struct thread *th, st
 
 static int read_rseq(struct capture *c, struct tracee *t, struct thread *th, struct err *err)
 {
-	struct __ptrace_rseq_configuration conf;
+	struct remote_rseq rseq;
+	int ret = remote_rseq(t, &rseq);
 
-	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, t->tid, sizeof(conf), &conf) < 0) {
-		if (errno == EIO || errno == EINVAL)
-			return 0; /* no rseq in this kernel */
-		return err_sys(err, -errno, "cannot read the rseq area of thread %d", t->tid);
-	}
-	th->rseq_addr = conf.rseq_abi_pointer;
-	th->rseq_len = conf.rseq_abi_size;
-	th->rseq_sig = conf.signature;
-	th->rseq_flags = conf.flags;
+	if (ret)
+		return err_sys(err, ret, "cannot read the rseq area of thread %d", t->tid);
+	th->rseq_addr = rseq.addr;
+	th->rseq_len = rseq.len;
+	th->rseq_sig = rseq.sig;
+	th->rseq_flags = rseq.flags;
 	/* A thread inside a system call is in no restartable sequence. */
 	return th->rseq_addr && !arch_in_syscall(&t->regs) ? leave_rseq(c, t, th, err) : 0;
 }
@@ -176,11 +166,18 @@ int threads_read_registers(struct capture *c, struct process *p, struct err *err
 	if (!p->threads)
 		return err->error;
 	p->nthreads = c->remote->n;
+	p->xstates = c->remote->kept;
+	c->remote->kept = NULL;
 	for (size_t i = 0; i < p->nthreads; i++) {
+		const struct tracee *t = &c->remote->threads[i];
 		int ret = read_one(c, &c->remote->threads[i], &p->threads[i], err);
 
 		if (ret)
 			return ret;
+		if (t->kept_at) {
+			p->threads[i].xstate = p->xstates + t->kept_at - 1;
+			p->threads[i].xstate_len = (uint32_t)c->remote->kept_each;
+		}
 	}
 	return 0;
 }
@@ -295,6 +292,7 @@ static void done(struct process *p)
 	for (size_t i = 0; p->threads && i < p->nthreads; i++)
 		free(p->threads[i].pending);
 	free(p->threads);
+	free(p->xstates);
 }
 
 static void show_registers(const struct user_regs_struct *r, struct report *rep)

@@ -1,0 +1,82 @@
+/*
+ * Vector registers and restartable sequences of a stopped thread.
+ *
+ * Of the first few thousand threads they are read as soon as each has stopped, while others
+ * may still run, and kept: it shortens the time in which all must stand still.
+ */
+#include "remote/internal.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+
+#include "base/io.h"
+
+#ifndef PTRACE_GET_RSEQ_CONFIGURATION
+#define PTRACE_GET_RSEQ_CONFIGURATION 0x420f
+struct __ptrace_rseq_configuration {
+	uint64_t rseq_abi_pointer;
+	uint32_t rseq_abi_size, signature, flags, pad;
+};
+#endif
+
+#define XSTATE_MAX (16u << 10) /* of one thread */
+#define KEPT_MAX (6u << 20)    /* of all together */
+
+static int ask_rseq(struct tracee *t)
+{
+	struct __ptrace_rseq_configuration conf;
+
+	t->knows_rseq = true;
+	t->rseq = (struct remote_rseq){0};
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, t->tid, sizeof(conf), &conf) < 0)
+		return errno == EIO || errno == EINVAL ? 0 : -errno;
+	t->rseq = (struct remote_rseq){
+		.addr = conf.rseq_abi_pointer,
+		.len = conf.rseq_abi_size,
+		.sig = conf.signature,
+		.flags = conf.flags,
+	};
+	return 0;
+}
+
+int remote_rseq(struct tracee *t, struct remote_rseq *ret)
+{
+	int error = t->knows_rseq ? 0 : ask_rseq(t);
+
+	*ret = t->rseq;
+	return error;
+}
+
+int remote_xstate(const struct tracee *t, void *buf, size_t *len)
+{
+	struct iovec v = {buf, *len};
+
+	if (ptrace(PTRACE_GETREGSET, t->tid, (void *)NT_X86_XSTATE, &v))
+		return -errno;
+	*len = v.iov_len;
+	return 0;
+}
+
+void remote_read_early(struct remote *r, struct tracee *t)
+{
+	struct err ignored = ERR_INIT;
+	size_t len = r->kept_each ? r->kept_each : XSTATE_MAX;
+	void *v;
+
+	/* What fails here is asked again later, and told then. */
+	t->knows_rseq = !ask_rseq(t);
+	if (r->kept_len + len > KEPT_MAX)
+		return;
+	v = io_grow(r->kept, &r->kept_cap, r->kept_len + len, 1, &ignored);
+	if (!v)
+		return;
+	r->kept = v;
+	if (remote_xstate(t, r->kept + r->kept_len, &len) || (r->kept_each && len != r->kept_each))
+		return;
+	r->kept_each = len;
+	t->kept_at = r->kept_len + 1;
+	r->kept_len += len;
+}
