@@ -73,6 +73,10 @@ void migrate_report(const struct migrate_options *o, const struct migrate_result
 	else
 		report_line(&rep, "%s (%s, Linux %s) can take process %d: nothing was moved",
 			    r->host, r->tool, r->kernel, o->pid);
+	if (r->outcome == MIGRATE_ASKED) {
+		report_bytes(&rep, "needed", "memory it needs there", r->needed_bytes);
+		report_bytes(&rep, "free", "memory free there", r->free_memory);
+	}
 	if (r->total) {
 		rounds(&rep, r);
 		phases(&rep, r);

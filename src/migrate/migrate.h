@@ -53,7 +53,7 @@ struct migrate_result {
 	struct migrate_round rounds[MIGRATE_ROUNDS_MAX];
 	char why_total[256]; /* pre-copy was wanted and is not possible: why; or "" */
 	char host[64], tool[32], kernel[64]; /* of the destination */
-	uint64_t free_memory;
+	uint64_t free_memory, needed_bytes;  /* there, and of it for the program */
 	int status; /* with follow: how the program ended, as waitpid(2) says it */
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/fault.h"
 #include "migrate/files.h"
+#include "migrate/room.h"
 #include "migrate/source.h"
 #include "state/memory.h"
 
@@ -78,6 +79,27 @@ int source_send_model(struct source *s, struct err *err)
 	return ret ? ret : source_send_made_model(s, err);
 }
 
+/* What is free is an estimate: only the question takes it for an answer. */
+static int judge_memory(struct source *s, struct err *err)
+{
+	uint64_t needed = room_needed(s->job.proc, s->known), mib = 1 << 20;
+	char text[200];
+
+	s->result->needed_bytes = needed;
+	if (needed <= s->free_memory)
+		return 0;
+	snprintf(text, sizeof(text),
+		 "the program needs %llu MiB of memory, and %s has %llu MiB free",
+		 (unsigned long long)(needed / mib), s->w->peer,
+		 (unsigned long long)(s->free_memory / mib));
+	if (!s->o->ask_only) {
+		guardian_notice(s->job.front, text);
+		return 0;
+	}
+	err_set(err, -ENOMEM, "%s", text);
+	return err_hint(err, "end something over there, or choose another host");
+}
+
 int source_hear_verdict(struct source *s, struct err *err)
 {
 	struct process *p = s->job.proc;
@@ -101,7 +123,7 @@ int source_hear_verdict(struct source *s, struct err *err)
 	if (!codec_ended(&c) || n != p->nmapped_files)
 		return err_set(err, -EPROTO, "%s sent a malformed verdict", s->w->peer);
 	fault_point("verdict heard");
-	return 0;
+	return judge_memory(s, err);
 }
 
 /* --- pages --- */

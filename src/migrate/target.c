@@ -25,6 +25,7 @@
 #include "migrate/model_in.h"
 #include "migrate/outcome.h"
 #include "migrate/relay.h"
+#include "migrate/room.h"
 #include "restart/restart.h"
 
 struct target {
@@ -67,17 +68,6 @@ static void notice(void *arg, const char *text)
 
 /* --- the greeting --- */
 
-static uint64_t free_memory(void)
-{
-	__cleanup_buf struct buf b = {0};
-	unsigned long long kib = 0;
-	const char *p;
-
-	if (!io_read_file(AT_FDCWD, "/proc/meminfo", &b) && (p = strstr(b.p, "MemAvailable:")))
-		sscanf(p, "MemAvailable: %llu", &kib);
-	return kib << 10;
-}
-
 static int check_version(const struct target *t, struct err *err)
 {
 	const struct proto_hello *h = &t->hello;
@@ -116,7 +106,7 @@ static int send_welcome(struct target *t, struct err *err)
 {
 	__cleanup_buf struct buf b = {0};
 	struct codec c = codec_writer(&b);
-	struct proto_welcome me = {.version = PROTO_VERSION, .free_memory = free_memory()};
+	struct proto_welcome me = {.version = PROTO_VERSION, .free_memory = room_memory()};
 	char host[128] = "?";
 	struct utsname u;
 
@@ -201,6 +191,9 @@ static int check_model(struct target *t, struct err *err)
 	files_compare(&t->proc, t->model.hash, t->known);
 	if ((ret = check_owner(t, err)))
 		return ret;
+	if (t->o->stdio == STDIO_FILE && (ret = room_file(t->o->stdio_file, err)))
+		return ret;
+	room_files(&t->proc, notice, t);
 	struct feed look = {.first = &t->proc, .known = t->known};
 	struct restart_feed feed = {.model_fd = t->model.fd,
 				    .is_early = t->model.look == LOOK_EARLY,

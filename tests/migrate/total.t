@@ -76,6 +76,73 @@ asks() {
 }
 try dry_run_moves_nothing asks
 
+# A destination that sees this much free memory.
+little_memory() {
+	become root
+	own_mounts
+	sed 's/^MemAvailable:.*/MemAvailable: 20000 kB/' /proc/meminfo >meminfo
+	mount --bind meminfo /proc/meminfo || skip "cannot mount over /proc/meminfo here"
+	serve_on beta
+	umount /proc/meminfo
+	count_on alpha 64
+	migrate_from alpha "tls://$BETA:$PORT" --key key --dry-run
+	[[ $RC == 0 ]] || fail "exit status $RC with memory enough"
+	says 'memory it needs there *6[4-9]' 'memory free there'
+	mount --bind meminfo /proc/meminfo
+	migrate_from alpha "tls://$BETA:$PORT" --key key --dry-run
+	[[ $RC == 1 ]] || fail "exit status $RC"
+	says 'needs 6[4-9] MiB of memory, and .* has 19 MiB free' '^hint: '
+	nothing_left
+	finish_counter out
+}
+try dry_run_judges_memory little_memory
+
+full_disk() {
+	become root
+	own_mounts
+	mkdir small
+	mount -t tmpfs -o size=64k none small || fail "cannot mount a tmpfs"
+	serve_on beta --stdio "file:$W/small/over"
+	count_on alpha
+	migrate_from alpha "tls://$BETA:$PORT" --key key --dry-run
+	[[ $RC == 0 ]] || fail "exit status $RC with room enough"
+	[[ ! -e small/over ]] || fail "the question has made the file"
+	head -c 100000 /dev/zero >small/zeros 2>/dev/null
+	migrate_from alpha "tls://$BETA:$PORT" --key key --dry-run
+	[[ $RC == 1 ]] || fail "exit status $RC"
+	says 'disk is full.*small/over' '^hint: '
+	nothing_left
+	finish_counter out
+}
+try dry_run_judges_the_disk full_disk
+
+full_disk_of_the_programs() {
+	become root
+	own_mounts
+	mkdir small
+	mount -t tmpfs -o size=64k none small || fail "cannot mount a tmpfs"
+	serve_on beta
+	pipe_on alpha "$COUNTER" "$W/small/numbers"
+	wait_alive "$PID" 30 test -s small/numbers
+	head -c 100000 /dev/zero >small/zeros 2>/dev/null
+	migrate_from alpha "tls://$BETA:$PORT" --key key --dry-run
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	says "over there: the disk of '.*/small/numbers', which it writes to, is full"
+	kill -9 "$PID"
+}
+try dry_run_tells_full_disks_of_the_programs full_disk_of_the_programs
+
+no_folder() {
+	become user
+	serve_on beta --stdio "file:$W/nowhere/over"
+	count_on alpha
+	migrate_from alpha "tls://$BETA:$PORT" --key key --dry-run
+	[[ $RC == 1 ]] || fail "exit status $RC"
+	says 'output cannot go to.*nowhere/over' '^hint: '
+	finish_counter out
+}
+try dry_run_judges_the_file_of_stdio no_folder
+
 json() {
 	become user
 	serve_on beta
