@@ -47,7 +47,7 @@ $(B)/libengine.a: $(call obj,$(ENGINE_SRC))
 	$(Q)rm -f $@; $(AR) rcs $@ $^
 
 # Called only where the CPU has it.
-$(B)/obj/src/arch/x86_64/hash_avx2.o: ALL_CFLAGS += -mavx2
+$(B)/obj/src/arch/x86_64/hash_avx2.c.o: ALL_CFLAGS += -mavx2
 
 $(B)/godwit: $(call obj,$(CLI_SRC)) $(B)/libengine.a
 	$(call say,LD,$@)
