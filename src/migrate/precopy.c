@@ -24,7 +24,7 @@
 #include "migrate/source.h"
 #include "track/track.h"
 
-/* Rounds that shrink by less than this are in vain. */
+/* A round that is not smaller than this part of the smallest is in vain. */
 #define SHRINK 0.75
 #define VAIN_MAX 2
 
@@ -207,7 +207,7 @@ static int one_round(struct source *s, struct ranges *r, double *rate, uint64_t 
 int source_send_rounds(struct source *s, struct err *err)
 {
 	struct ranges r = {.err = err};
-	uint64_t bytes = 0, before = 0;
+	uint64_t bytes = 0, best = 0;
 	double rate = 1e9;
 	unsigned vain = 0;
 	int ret = 0;
@@ -219,10 +219,14 @@ int source_send_rounds(struct source *s, struct err *err)
 		 * found, as long as its length: an upper bound for the next. */
 		if ((double)bytes / rate * 1e3 <= s->o->max_pause_ms)
 			break;
-		vain = before && (double)bytes > SHRINK * (double)before ? vain + 1 : 0;
-		if (vain == VAIN_MAX)
+		/* Against the best so far: a program that writes now more, now less (one
+		 * with a garbage collector) would else shrink again and again. */
+		if (best && (double)bytes > SHRINK * (double)best)
+			vain++;
+		else
+			best = bytes;
+		if (vain >= VAIN_MAX)
 			break;
-		before = bytes;
 	}
 	free(r.v);
 	return ret;
