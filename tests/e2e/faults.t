@@ -187,6 +187,13 @@ random_both() { # KIND TIMES
 	verdict
 }
 
+_guardian_works() {
+	local comm=
+	_untraced "$PID" && return 1
+	read -r comm 2>/dev/null <"/proc/$TRACER/comm"
+	[[ $comm == godwit-guardian ]] && GUARDIAN=$TRACER
+}
+
 go_program() { # 2000 goroutines: its stacks are small and its signals many
 	need go
 	become user
@@ -196,17 +203,22 @@ go_program() { # 2000 goroutines: its stacks are small and its signals many
 	(as ./prog 40000 2000) >want 2>&1 </dev/null || fail "the uncut run fails"
 	launch ./prog 40000 2000
 	wait_ready
-	local i=0 spin
+	local i=0 both=0 spin
 	while ! has out '^result' && alive "$PID"; do
 		i=$((i + 1))
 		(as "$GODWIT" checkpoint "$PID") >cmd.out 2>cmd.err </dev/null &
+		GUARDIAN=
+		((i % 2)) || for ((spin = 0; spin < 300; spin++)); do
+			_guardian_works && break
+		done
 		for ((spin = RANDOM % 6000; spin > 0; spin--)); do :; done
-		kill -9 $! 2>/dev/null
+		kill -9 $! ${GUARDIAN:+"$GUARDIAN"} 2>/dev/null && [[ -n $GUARDIAN ]] && both=$((both + 1))
 		wait $! 2>/dev/null
 		wait_for 20 _untraced "$PID"
 		((i < 60)) || break
 	done
-	((i > 5)) || fail "only $i commands before the program ended"
+	note "$both of $i with the guardian"
+	((i > 5 && both > 1)) || fail "only $i commands, $both with the guardian, before the program ended"
 	wait "$PID" || fail "the program ended with $?"
 	cmp -s out want || fail "$(diff out want | head -5)"
 }
@@ -220,5 +232,5 @@ try leftover_of_two_killed_godwits leftover_of_two
 LIMIT=300 try command_killed_at_200_random_moments random_moments threads 200
 LIMIT=300 try command_killed_while_in_a_handler random_moments handler 30
 LIMIT=300 try everything_killed_at_random_moments random_both threads 60
-LIMIT=300 try command_killed_with_2000_goroutines go_program
+LIMIT=300 try command_and_guardian_killed_with_2000_goroutines go_program
 finish
