@@ -73,6 +73,7 @@ user hugetlb huge
 user sysv_shm (SysV|System V|shared memory)
 user aio (aio|asynchronous)
 user foreign_shared_memory shared
+user no_bell signal
 END
 try checkpoint_refuses_a_32_bit_program refused_32
 try preload_says_why_it_refuses refused_by_preload inotify inotify

@@ -11,6 +11,7 @@
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
 #include <mqueue.h>
+#include <signal.h>
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
@@ -308,6 +309,31 @@ static int lost_call(void)
 	return -2;
 }
 
+static void caught(int s)
+{
+	(void)s;
+}
+
+/* Each signal that could be lent to it is caught and waits, and none is ignored. */
+static int no_bell(void)
+{
+	static const int mild[] = {SIGURG, SIGWINCH, SIGCHLD, SIGCONT};
+	struct sigaction sa = {.sa_handler = caught};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (int sig = 1; sig < 65; sig++)
+		signal(sig, SIG_DFL); /* a shell leaves some ignored */
+	for (int i = 0; i < 4; i++) {
+		sigaddset(&set, mild[i]);
+		must(sigaction(mild[i], &sa, NULL));
+	}
+	must(sigprocmask(SIG_BLOCK, &set, NULL));
+	for (int i = 0; i < 4; i++)
+		must(kill(getpid(), mild[i]));
+	return -2;
+}
+
 static const struct {
 	const char *name;
 	int (*make)(void); /* the descriptor, -2: none, -1: not possible here */
@@ -339,6 +365,7 @@ static const struct {
 	{"aio", aio},
 	{"foreign_shared_memory", foreign_shared_memory},
 	{"lost_call", lost_call},
+	{"no_bell", no_bell},
 };
 
 int main(int argc, char **argv)
