@@ -318,12 +318,14 @@ static void caught(int s)
 static int no_bell(void)
 {
 	static const int mild[] = {SIGURG, SIGWINCH, SIGCHLD, SIGCONT};
+	static const uint64_t by_default[4]; /* the kernel's struct sigaction */
 	struct sigaction sa = {.sa_handler = caught};
 	sigset_t set;
 
 	sigemptyset(&set);
+	/* Who started this may have left some ignored, also those that libc keeps to itself. */
 	for (int sig = 1; sig < 65; sig++)
-		signal(sig, SIG_DFL); /* a shell leaves some ignored */
+		syscall(SYS_rt_sigaction, sig, by_default, NULL, 8);
 	for (int i = 0; i < 4; i++) {
 		sigaddset(&set, mild[i]);
 		must(sigaction(mild[i], &sa, NULL));
