@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The kernel moves at most 2 GiB - 4 KiB a call (read(2), NOTES). */
@@ -219,4 +220,12 @@ void io_fclose(FILE **f)
 	if (*f)
 		fclose(*f);
 	*f = NULL;
+}
+
+uint64_t io_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }

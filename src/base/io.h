@@ -25,6 +25,9 @@ int io_pwrite_all(int fd, const void *buf, size_t len, uint64_t off) __must_chec
 int io_read_all(int fd, void *buf, size_t len) __must_check;
 int io_pread_all(int fd, void *buf, size_t len, uint64_t off) __must_check;
 
+/* CLOCK_MONOTONIC, in ns. */
+uint64_t io_now_ns(void);
+
 /* A growing byte buffer on the heap.  Zero-initialised is empty. */
 struct buf {
 	char *p;

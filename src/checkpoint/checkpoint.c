@@ -24,14 +24,6 @@
 #include "checkpoint/live.h"
 #include "state/memory.h"
 
-uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 bool job_is_cancelled(const struct job *j)
 {
 	struct pollfd p = {.fd = j->front, .events = POLLIN | POLLRDHUP};
@@ -94,14 +86,14 @@ static int stop_once(struct job *j, struct err *err)
 
 int job_stop(struct job *j, struct err *err)
 {
-	uint64_t begun = now_ns();
+	uint64_t begun = io_now_ns();
 	int ret;
 
 	for (;;) {
 		ret = stop_once(j, err);
 		j->stopped_ns = j->remote.stopped_ns;
-		if ((ret != -EALREADY && ret != -EINPROGRESS) || now_ns() - begun > PATIENCE_NS ||
-		    job_is_cancelled(j))
+		if ((ret != -EALREADY && ret != -EINPROGRESS) ||
+		    io_now_ns() - begun > PATIENCE_NS || job_is_cancelled(j))
 			return ret;
 		*err = ERR_INIT;
 		pause_a_little();
@@ -156,7 +148,7 @@ static int step_release(struct job *j, struct err *err)
 		return 0; /* it stays stopped until the image is safe */
 	remote_release(&j->remote);
 	j->released = true;
-	j->released_ns = now_ns();
+	j->released_ns = io_now_ns();
 	fault_point("released");
 	return 0;
 }
@@ -175,7 +167,7 @@ static int step_kill(struct job *j, struct err *err)
 	if (j->o->kill) {
 		remote_kill(&j->remote);
 		j->released = true;
-		j->released_ns = now_ns();
+		j->released_ns = io_now_ns();
 	}
 	return 0;
 }
@@ -298,7 +290,7 @@ void job_explain_end(const struct job *j, struct err *err)
 
 int job_init(struct job *j, const struct checkpoint_options *o, int front, struct err *err)
 {
-	*j = (struct job){.o = o, .front = front, .begun_ns = now_ns()};
+	*j = (struct job){.o = o, .front = front, .begun_ns = io_now_ns()};
 	j->remote = (struct remote){.pidfd = -1, .procfd = -1, .memfd = -1};
 	j->tree.procs = io_alloc(1, sizeof(*j->tree.procs), err);
 	if (!j->tree.procs)
@@ -330,11 +322,11 @@ static int work(void *arg, int front, void *result, struct err *err)
 		return ret;
 	steps = j.o->pause == PAUSE_LIVE || j.o->incremental ? steps_live : steps_copy;
 	for (size_t i = 0; steps[i].name && !ret; i++) {
-		uint64_t begun = now_ns();
+		uint64_t begun = io_now_ns();
 
 		ret = steps[i].run(&j, err);
 		strncpy(r->steps[i].name, steps[i].name, sizeof(r->steps[i].name) - 1);
-		r->steps[i].ns = now_ns() - begun;
+		r->steps[i].ns = io_now_ns() - begun;
 		r->nsteps = (uint32_t)i + 1;
 	}
 	if (ret)
@@ -346,7 +338,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 		r->pause_ns = j.first_pause_ns;
 	r->rounds = j.rounds;
 	r->has_parent = j.has_parent;
-	r->total_ns = now_ns() - j.begun_ns;
+	r->total_ns = io_now_ns() - j.begun_ns;
 	r->nthreads = (uint32_t)j.proc->nthreads;
 	job_done(&j);
 	return ret;
@@ -378,10 +370,10 @@ static pid_t program_of(pid_t pid)
 
 int checkpoint_find_program(pid_t asked, pid_t *ret, struct err *err)
 {
-	uint64_t begun = now_ns();
+	uint64_t begun = io_now_ns();
 
 	while (!(*ret = program_of(asked))) {
-		if (now_ns() - begun > PATIENCE_NS || (kill(asked, 0) && errno == ESRCH))
+		if (io_now_ns() - begun > PATIENCE_NS || (kill(asked, 0) && errno == ESRCH))
 			return err_set(err, -ESRCH, "process %d has no program under it", asked);
 		pause_a_little();
 	}

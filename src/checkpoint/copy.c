@@ -205,16 +205,31 @@ static void *copier(void *arg)
 	return NULL;
 }
 
-static unsigned copiers(const struct job *j, uint64_t blocks)
+unsigned job_copiers(const struct job *j, uint64_t bytes, bool is_running)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned n = cpus < 1 ? 1 : (unsigned)cpus;
 
 	if (j->o->threads)
 		n = j->o->threads;
+	/* A program that runs wants a core as well. */
+	else if (is_running && n > 1)
+		n--;
 	if (n > MAX_COPIERS)
 		n = MAX_COPIERS;
-	return blocks * IMAGE_BLOCK <= ONE_COPIER_BYTES ? 1 : n;
+	return bytes <= ONE_COPIER_BYTES ? 1 : n;
+}
+
+void job_run_copiers(unsigned n, void *(*copy)(void *), void *arg)
+{
+	pthread_t threads[MAX_COPIERS];
+	unsigned started = 0;
+
+	while (started + 1 < n && !pthread_create(&threads[started], NULL, copy, arg))
+		started++;
+	copy(arg);
+	while (started)
+		pthread_join(threads[--started], NULL);
 }
 
 static int copy_blocks(struct job *j, uint64_t from, uint64_t end, struct err *err)
@@ -226,17 +241,10 @@ static int copy_blocks(struct job *j, uint64_t from, uint64_t end, struct err *e
 		.err = ERR_INIT,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
-	pthread_t threads[MAX_COPIERS];
-	unsigned n = copiers(j, end - from), started = 0;
-
 	if (from >= end)
 		return 0;
 	atomic_store(&c.next, from);
-	while (started + 1 < n && !pthread_create(&threads[started], NULL, copier, &c))
-		started++;
-	copier(&c);
-	while (started)
-		pthread_join(threads[--started], NULL);
+	job_run_copiers(job_copiers(j, (end - from) * IMAGE_BLOCK, false), copier, &c);
 	if (!atomic_load(&c.failed))
 		return 0;
 	*err = c.err;

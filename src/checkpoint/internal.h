@@ -33,9 +33,6 @@ struct job {
 	bool has_parent; /* --incremental: the image stands on another one */
 };
 
-/* CLOCK_MONOTONIC. */
-uint64_t now_ns(void);
-
 /* In the guardian: an empty job (o must outlive it), and its end, which releases a
  * program that was not released. */
 int job_init(struct job *j, const struct checkpoint_options *o, int front,
@@ -79,6 +76,10 @@ int job_gather(struct job *j, uint64_t at, size_t len, uint8_t *buf, struct err 
 /* copy.c: len bytes of a run, skip bytes into it; a clean one is read from its file. */
 int job_read_run(struct job *j, const struct run *r, uint64_t skip, uint8_t *to, size_t len,
 		 struct err *err) __must_check;
+/* copy.c: how many threads shall copy so many bytes; runs copy(arg) in n threads, one of them
+ * the caller's. */
+unsigned job_copiers(const struct job *j, uint64_t bytes, bool is_running);
+void job_run_copiers(unsigned n, void *(*copy)(void *), void *arg);
 /* copy.c: the places of the runs, unless places_given; the files of the clean ones. */
 int job_plan_copy(struct job *j, struct err *err) __must_check;
 

@@ -100,7 +100,7 @@ int live_track(struct job *j, struct err *err)
 		return ret;
 	ret = track_start(&j->remote, &j->live->track, &why);
 	remote_release(&j->remote);
-	j->first_pause_ns = now_ns() - j->stopped_ns;
+	j->first_pause_ns = io_now_ns() - j->stopped_ns;
 	fault_point("tracking");
 	free(j->proc->threads);
 	j->proc->threads = NULL;

@@ -20,9 +20,6 @@
 #include "base/io.h"
 
 #define BATCH_PIECES (IMAGE_BLOCK / PAGE_SIZE_4K)
-#define MAX_COPIERS 4u
-/* Below this a second thread costs more than it saves. */
-#define ONE_COPIER_BYTES (4u << 20)
 
 struct pool {
 	struct job *j;
@@ -147,21 +144,6 @@ static void *copier(void *arg)
 	return NULL;
 }
 
-static unsigned copiers(const struct pool *p)
-{
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned n = cpus < 1 ? 1 : (unsigned)cpus;
-
-	if (p->j->o->threads)
-		n = p->j->o->threads;
-	/* A program that runs wants a core as well. */
-	else if (p->is_running && n > 1)
-		n--;
-	if (n > MAX_COPIERS)
-		n = MAX_COPIERS;
-	return p->all <= ONE_COPIER_BYTES ? 1 : n;
-}
-
 int pieces_copy(struct job *j, const struct slot_list *pieces, int mem, bool is_running,
 		struct err *err)
 {
@@ -173,17 +155,9 @@ int pieces_copy(struct job *j, const struct slot_list *pieces, int mem, bool is_
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.err = ERR_INIT,
 	};
-	pthread_t threads[MAX_COPIERS];
-	unsigned n, started = 0;
-
 	for (size_t i = 0; i < pieces->n; i++)
 		p.all += pieces->v[i].len;
-	n = copiers(&p);
-	while (started + 1 < n && !pthread_create(&threads[started], NULL, copier, &p))
-		started++;
-	copier(&p);
-	while (started)
-		pthread_join(threads[--started], NULL);
+	job_run_copiers(job_copiers(j, p.all, is_running), copier, &p);
 	if (!atomic_load(&p.failed))
 		return 0;
 	*err = p.err;

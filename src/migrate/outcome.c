@@ -89,20 +89,14 @@ int outcome_tell(struct wire *w, const struct migration_id *id, struct err *err)
 
 int outcome_ask(struct wire *w, const struct migration_id *id, struct err *err)
 {
-	__cleanup_buf struct buf b = {0};
-	struct codec c = codec_writer(&b), in;
-	struct proto_hello hello = {.version = PROTO_VERSION, .purpose = PURPOSE_SETTLE, .id = *id};
+	struct codec in;
 	struct proto_reader reader = {0};
-	char answer[64], host[128] = "?";
+	char answer[64];
 	uint32_t outcome = 0;
 	size_t len;
 	int ret;
 
-	gethostname(host, sizeof(host) - 1);
-	hello.tool = (char *)(uintptr_t) "godwit " GODWIT_VERSION;
-	hello.host = host;
-	proto_hello_codec(&c, &hello);
-	if ((ret = proto_send_buf(w, FRAME_HELLO, &b, err)) ||
+	if ((ret = proto_send_hello(w, PURPOSE_SETTLE, id, err)) ||
 	    (ret = proto_expect(w, &reader, FRAME_OUTCOME, answer, sizeof(answer), &len, err)))
 		return ret;
 	in = codec_reader(answer, len);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #define TEXT_MAX 1024u
 
@@ -193,4 +194,19 @@ int migration_id_new(struct migration_id *ret, struct err *err)
 	if (getrandom(ret->bytes, sizeof(ret->bytes), 0) != (ssize_t)sizeof(ret->bytes))
 		return err_sys(err, -errno, "no random bytes");
 	return 0;
+}
+
+int proto_send_hello(struct wire *w, uint32_t purpose, const struct migration_id *id,
+		     struct err *err)
+{
+	__cleanup_buf struct buf b = {0};
+	struct codec c = codec_writer(&b);
+	struct proto_hello hello = {.version = PROTO_VERSION, .purpose = purpose, .id = *id};
+	char host[128] = "?";
+
+	gethostname(host, sizeof(host) - 1);
+	hello.tool = (char *)(uintptr_t) "godwit " GODWIT_VERSION;
+	hello.host = host;
+	proto_hello_codec(&c, &hello);
+	return proto_send_buf(w, FRAME_HELLO, &b, err);
 }

@@ -93,6 +93,9 @@ enum proto_outcome {
 /* Each also frees what it filled when decoding fails; the caller frees after success. */
 void proto_hello_codec(struct codec *c, struct proto_hello *h);
 void proto_hello_done(struct proto_hello *h);
+/* The first frame of a source: who we are, and what for. */
+int proto_send_hello(struct wire *w, uint32_t purpose, const struct migration_id *id,
+		     struct err *err) __must_check;
 void proto_welcome_codec(struct codec *c, struct proto_welcome *h);
 void proto_welcome_done(struct proto_welcome *h);
 void proto_times_codec(struct codec *c, struct proto_times *t);

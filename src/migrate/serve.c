@@ -33,26 +33,6 @@ static void tell(const struct server *s, const char *text)
 		s->o->target.log(s->o->target.arg, text);
 }
 
-static int bind_one(struct wire_addr *a, struct err *err)
-{
-	int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
-	char name[WIRE_NAME];
-	int ret;
-
-	if (fd < 0)
-		return err_sys(err, -errno, "socket");
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (a->ss.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-	if (!bind(fd, (struct sockaddr *)&a->ss, a->len) && !listen(fd, 16) &&
-	    !getsockname(fd, (struct sockaddr *)&a->ss, &a->len))
-		return fd;
-	ret = -errno;
-	close(fd);
-	wire_format(a, name);
-	return err_sys(err, ret, "cannot listen on %s", name);
-}
-
 /* "addr:port" in two; "" and "*" are every address. */
 static int split(const char *listen, char host[256], int *ret_port, struct err *err)
 {
@@ -83,7 +63,7 @@ static int start_listening(struct server *s, struct err *err)
 	n = wire_resolve(host, port ? port : 1, a, LISTENERS, err);
 	for (int i = 0; i < n; i++) {
 		wire_set_port(&a[i], port);
-		ret = bind_one(&a[i], err);
+		ret = wire_listen_on(&a[i], true, err);
 		if (ret < 0)
 			return ret;
 		port = wire_port(&a[i]);

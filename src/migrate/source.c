@@ -116,18 +116,6 @@ static const struct step pre_copy[] = {
 	{NULL, NULL, 0},
 };
 
-/* The program is looked at, and goes on. */
-static const struct step question[] = {
-	{"look", look, PHASE(total)},
-	{"stop", stop, PHASE(suspension)},
-	{"prepare", prepare, PHASE(checkpoint)},
-	{"collect", collect, PHASE(checkpoint)},
-	{"give back", give_back, PHASE(checkpoint)},
-	{"model", source_send_model, PHASE(checkpoint)},
-	{"verdict", source_hear_verdict, PHASE(transfer)},
-	{NULL, NULL, 0},
-};
-
 /* A peer that refuses says so and hangs up: then writing fails first. */
 static void hear_why(struct source *s, struct err *err)
 {
@@ -143,6 +131,7 @@ static void hear_why(struct source *s, struct err *err)
 		*err = why;
 }
 
+/* Who only asks hears the verdict of a total copy: the program was looked at, and goes on. */
 static int run_steps(struct source *s, const struct step *steps, struct err *err)
 {
 	int ret = 0;
@@ -153,6 +142,8 @@ static int run_steps(struct source *s, const struct step *steps, struct err *err
 
 		ret = steps[i].run(s, err);
 		*sum += (uint64_t)(wire_now() - begun);
+		if (s->o->ask_only && steps[i].run == source_hear_verdict)
+			break;
 	}
 	return ret;
 }
@@ -212,9 +203,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 	ret = sender_init(&s.sender, s.w, s.o->timeout_ms, err);
 	if (!ret)
 		ret = run_steps(&s,
-				s.o->ask_only               ? question
-				: s.o->mode == MODE_PRECOPY ? pre_copy
-							    : total_copy,
+				s.o->mode == MODE_PRECOPY && !s.o->ask_only ? pre_copy : total_copy,
 				err);
 	if (ret) {
 		hear_why(&s, err);
@@ -243,23 +232,14 @@ static int greet(struct order *order, struct err *err)
 {
 	const struct migrate_options *o = order->o;
 	struct wire *w = &order->link->w;
-	__cleanup_buf struct buf b = {0};
-	struct codec c = codec_writer(&b);
-	struct proto_hello hello = {
-		.version = PROTO_VERSION,
-		.purpose = o->ask_only ? PURPOSE_ASK : PURPOSE_MIGRATE,
-		.id = order->id,
-	};
+	struct codec c;
 	struct proto_reader reader = {0};
-	char buf[PROTO_SMALL_MAX], host[128] = "?";
+	char buf[PROTO_SMALL_MAX];
 	size_t len;
 	int ret;
 
-	gethostname(host, sizeof(host) - 1);
-	hello.tool = (char *)(uintptr_t) "godwit " GODWIT_VERSION;
-	hello.host = host;
-	proto_hello_codec(&c, &hello);
-	if ((ret = proto_send_buf(w, FRAME_HELLO, &b, err)) ||
+	if ((ret = proto_send_hello(w, o->ask_only ? PURPOSE_ASK : PURPOSE_MIGRATE, &order->id,
+				    err)) ||
 	    (ret = proto_expect(w, &reader, FRAME_WELCOME, buf, sizeof(buf), &len, err))) {
 		if (!reader.is_refused)
 			peer_explain(&o->peer, order->link, err);

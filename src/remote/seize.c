@@ -34,14 +34,6 @@
 /* A thread in an uninterruptible wait does not stop; how long to wait for it. */
 #define STOP_TIMEOUT_S 10
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 static int open_target(struct remote *r, struct err *err)
 {
 	char path[64];
@@ -407,7 +399,7 @@ static int take_new(struct remote *r, size_t from, struct err *err)
 	for (size_t i = from; i < r->n && !ret && r->n - from > FEW_THREADS; i++)
 		look_whether_asleep(r, &r->threads[i]);
 	if (!r->stopped_ns)
-		r->stopped_ns = now_ns();
+		r->stopped_ns = io_now_ns();
 	if (!ret && !(ret = stop_those(r, from, true, err)))
 		ret = stop_those(r, from, false, err);
 	forget_ended(r, from);

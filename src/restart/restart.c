@@ -170,6 +170,13 @@ int restart_reload(struct rebuild *b, int fd, struct err *err)
 	return 0;
 }
 
+static int load_and_check(struct rebuild *b, struct err *err)
+{
+	int ret = load(b, err);
+
+	return ret ? ret : check_all(b, err);
+}
+
 int restart_check(const struct restart_options *o, void (*notice)(void *, const char *), void *arg,
 		  struct err *err)
 {
@@ -177,9 +184,7 @@ int restart_check(const struct restart_options *o, void (*notice)(void *, const 
 	int ret;
 
 	init(&b, o, notice, arg);
-	ret = load(&b, err);
-	if (!ret)
-		ret = check_all(&b, err);
+	ret = load_and_check(&b, err);
 	forget(&b);
 	return ret;
 }
@@ -191,9 +196,7 @@ int restart(const struct restart_options *o, void (*notice)(void *, const char *
 	int ret;
 
 	init(&b, o, notice, arg);
-	ret = load(&b, err);
-	if (!ret)
-		ret = check_all(&b, err);
+	ret = load_and_check(&b, err);
 	if (!ret && o->explain)
 		ret = rebuild_explain(&b, err);
 	else if (!ret)

@@ -220,7 +220,7 @@ int wire_connect(const struct wire_addr *a, int64_t deadline, struct err *err)
 	return err_sys(err, ret, "cannot connect to %s", w.peer);
 }
 
-static int listen_on(struct wire_addr *a, bool v6only, struct err *err)
+int wire_listen_on(struct wire_addr *a, bool v6only, struct err *err)
 {
 	int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int one = 1, both = v6only;
@@ -253,14 +253,14 @@ int wire_listen(bool everywhere, int port, int fds[2], int *ret_port, struct err
 	v4(&a4)->sin_addr.s_addr = htonl(everywhere ? INADDR_ANY : INADDR_LOOPBACK);
 	v6(&a6)->sin6_addr = everywhere ? in6addr_any : in6addr_loopback;
 	wire_set_port(&a4, port);
-	fds[0] = listen_on(&a4, false, err);
+	fds[0] = wire_listen_on(&a4, false, err);
 	fds[1] = -1;
 	if (fds[0] < 0)
 		return fds[0];
 	*ret_port = wire_port(&a4);
 	/* Same port; a machine without IPv6, or a port taken there, is no error. */
 	wire_set_port(&a6, *ret_port);
-	fds[1] = listen_on(&a6, true, &ignored);
+	fds[1] = wire_listen_on(&a6, true, &ignored);
 	return 0;
 }
 

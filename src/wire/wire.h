@@ -105,6 +105,10 @@ struct wire_addr {
 	socklen_t len;
 };
 
+/* Listens on one address, whose port may be 0: *a becomes what it is.  v6only: an IPv6
+ * address does not take IPv4.  A descriptor that does not block, or a negative errno. */
+int wire_listen_on(struct wire_addr *a, bool v6only, struct err *err) __must_check;
+
 /* "name", "name:port", "[v6]:port", bare addresses; at most max results, the
  * number is returned.  "" and the wildcard addresses mean this machine. */
 int wire_resolve(const char *host, int port, struct wire_addr *out, int max,
