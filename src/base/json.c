@@ -3,63 +3,28 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <string.h>
+
+#include "base/utf8.h"
 
 static void indent(struct json *j)
 {
 	fprintf(j->out, "\n%*s", (int)j->depth * 2, "");
 }
 
-/* Length of the UTF-8 sequence at p, 1 to 4, or 0 where there is none (also
- * for overlong forms, surrogates and what is above U+10FFFF). */
-static size_t utf8_len(const unsigned char *p)
-{
-	uint32_t c, min;
-	size_t n;
-
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] >= 0xc2 && p[0] <= 0xdf) {
-		n = 2;
-		c = p[0] & 0x1f;
-		min = 0x80;
-	} else if ((p[0] & 0xf0) == 0xe0) {
-		n = 3;
-		c = p[0] & 0x0f;
-		min = 0x800;
-	} else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
-		n = 4;
-		c = p[0] & 0x07;
-		min = 0x10000;
-	} else {
-		return 0;
-	}
-	for (size_t i = 1; i < n; i++) { /* stops at the NUL: that is no continuation byte */
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	if (c < min || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-		return 0;
-	return n;
-}
-
 static void quote(FILE *out, const char *s)
 {
-	const unsigned char *p = (const unsigned char *)s;
-
 	putc('"', out);
-	while (*p) {
+	for (const char *p = s; *p;) {
 		size_t n = utf8_len(p);
 
 		if (n == 0) {
-			fprintf(out, "\\udc%02x", *p++);
+			fprintf(out, "\\udc%02x", (unsigned char)*p++);
 		} else if (*p == '"' || *p == '\\') {
 			fprintf(out, "\\%c", *p++);
 		} else if (*p == '\n') {
 			fputs("\\n", out);
 			p++;
-		} else if (*p < 0x20 || *p == 0x7f) {
+		} else if ((unsigned char)*p < 0x20 || *p == 0x7f) {
 			fprintf(out, "\\u%04x", *p++);
 		} else {
 			fwrite(p, 1, n, out);
