@@ -190,10 +190,11 @@ bench: all $(BENCH)
 # ---- the thread hop library: libpsu_thread.{a,so}, examples/app1 ... app5 ----
 OBJCOPY ?= objcopy
 HOP_SRC := src/base/err.c src/base/io.c $(filter-out $(NOT_HERE),$(wildcard src/wire/*.c)) \
-	$(wildcard src/thread/*.c src/arch/$(ARCH)/hop*.[cS])
+	$(wildcard src/thread/*.c src/arch/$(ARCH)/hop*.[cS] src/arch/$(ARCH)/hash*.c)
 HOP_OBJ := $(patsubst %,$(B)/pic/%.o,$(basename $(HOP_SRC)))
 HOP_CFLAGS := -std=gnu11 $(OPT) $(WARN) $(if $(WERROR),-Werror) -D_GNU_SOURCE -Isrc -Iinclude -fPIC \
 	-fvisibility=hidden $(CPPFLAGS) $(CFLAGS)
+$(B)/pic/src/arch/x86_64/hash_avx2.o: HOP_CFLAGS += -mavx2
 APPS := $(patsubst %.c,%,$(wildcard examples/app*.c))
 .PHONY: hop
 hop: $(B)/libpsu_thread.a $(B)/libpsu_thread.so $(B)/psu_thread.pc $(APPS)

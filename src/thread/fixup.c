@@ -14,6 +14,8 @@
  */
 #include "thread/psu.h"
 
+#include "arch/x86_64/hash.h"
+
 uint64_t fixup_word(const struct remaps *maps, uint64_t w)
 {
 	uint32_t i;
@@ -59,27 +61,9 @@ const struct remap *fixup_find_missing(const struct remaps *maps, const void *p,
 	return NULL;
 }
 
-/* Four independent lanes, so that the multiplications overlap. */
 uint64_t psu_sum(uint64_t seed, const void *data, size_t len)
 {
-	const uint64_t k = 0x9e3779b97f4a7c15ULL;
-	uint64_t lane[4] = {seed ^ len, seed + k, seed - k, ~seed}, tail = 0;
-	const unsigned char *p = data;
-	int i;
+	const uint64_t odd = 0x9e3779b97f4a7c15ULL; /* 2^64 / golden ratio: spreads the bits */
 
-	for (; len >= 32; p += 32, len -= 32)
-		for (i = 0; i < 4; i++) {
-			uint64_t v;
-
-			__builtin_memcpy(&v, p + 8 * i, 8);
-			lane[i] = (lane[i] ^ v) * k;
-			lane[i] ^= lane[i] >> 29;
-		}
-	while (len--)
-		tail = (tail ^ *p++) * k + 1;
-	for (i = 0; i < 4; i++) {
-		tail = (tail ^ lane[i]) * k;
-		tail ^= tail >> 32;
-	}
-	return tail;
+	return (seed ^ arch_hash(data, len)) * odd + len;
 }

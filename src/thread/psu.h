@@ -207,7 +207,7 @@ enum psu_frame {
 	F_ANSWER,
 	F_ENDED,
 };
-#define PSU_PROTOCOL 2u
+#define PSU_PROTOCOL 3u
 
 struct hello {
 	uint32_t protocol;
@@ -432,6 +432,7 @@ uint64_t fixup_word(const struct remaps *maps, uint64_t w);
 /* The first word of [p, p + len) that points into a module the destination
  * lacks; NULL if none. */
 const struct remap *fixup_find_missing(const struct remaps *maps, const void *p, size_t len);
+/* A checksum against damage, not against attackers. */
 uint64_t psu_sum(uint64_t seed, const void *p, size_t len);
 
 /* jmpbuf.c */

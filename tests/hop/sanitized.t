@@ -27,11 +27,12 @@ check "wire: all tests were run" grep -q '^1\.\.9$' "$W/wire.out"
 # The program's name is that of its corpus.
 mkdir "$W/fuzz"
 parts=
-for f in src/thread/*.c $WIRE src/arch/x86_64/hop*.[cS]; do
+for f in src/thread/*.c $WIRE src/arch/x86_64/hop*.[cS] src/arch/x86_64/hash.c; do
 	case $f in */serve.c | */addr.c) ;; *) parts="$parts $f" ;; esac
 done
+gcc $SAN -mavx2 -Isrc -c -o "$W/fuzz/hash_avx2.o" src/arch/x86_64/hash_avx2.c
 # shellcheck disable=SC2086
-gcc $SAN -D_GNU_SOURCE -Isrc -Iinclude -o "$W/fuzz/hop" tests/hop/prog/fuzz_hop.c tests/fuzz/main.c $parts $BASE $SSL \
+gcc $SAN -D_GNU_SOURCE -Isrc -Iinclude -o "$W/fuzz/hop" "$W/fuzz/hash_avx2.o" tests/hop/prog/fuzz_hop.c tests/fuzz/main.c $parts $BASE $SSL \
 	-pthread 2>"$W/build.err" || not_ok "fuzz_hop.c cannot be built" "$(head -5 "$W/build.err")"
 FUZZ_ROUNDS=${FUZZ_ROUNDS:-200} ASAN_OPTIONS=detect_leaks=0 timeout 300 "$W/fuzz/hop" >"$W/fuzz.out" 2>&1
 check "what a peer sends, and 200 changes of each, does no harm" \
