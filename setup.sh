@@ -30,6 +30,7 @@ list() {
 	test redis-cli redis-tools real_programs
 	test javac default-jdk-headless real_programs
 	test node nodejs real_programs
+	test mcs mono-mcs migration_of_CLR_programs
 	test go golang-go real_programs
 	test xz xz-utils real_programs
 	test gdb gdb images_in_gdb,_make_demo
@@ -39,6 +40,7 @@ list() {
 	test strace strace tests_with_a_second_tracer
 	test clang clang the_thread_hop_under_another_compiler
 	test ip iproute2 the_thread_hop_between_network_namespaces
+	test tc iproute2 migration_over_a_slow_cable
 	test /usr/sbin/sshd openssh-server migration_by_ssh
 	test ssh openssh-client migration_by_ssh
 	test spin spin the_model_of_the_handover

@@ -6,6 +6,8 @@
 #   serve_on HOST ARG...          a destination; sets SERVE (pid) and PORT
 #   count_on HOST ARG...          the counter (prog/counter.c); sets PID
 #   migrate_from HOST ARG...      godwit migrate $PID ..., output in cmd.out, cmd.err; sets RC
+#   sshd_on_beta                  sets SSH (the command of the client) and REMOTE (godwit over there)
+#   shaped RATE                   the cable carries no more, either way
 # Without two_hosts both are this machine, at 127.0.0.1.
 
 COUNTER=$B/migrate/counter
@@ -34,6 +36,43 @@ two_hosts() {
 	ip -n "$NS_ALPHA" link set "gw$$a" up
 	ip -n "$NS_BETA" link set "gw$$b" up
 	BETA=10.214.7.2
+}
+
+shaped() { # RATE
+	local side
+	for side in "$NS_ALPHA gw$$a" "$NS_BETA gw$$b"; do
+		tc -n "${side% *}" qdisc add dev "${side#* }" root tbf rate "$1" burst 256kb latency 50ms ||
+			skip "cannot shape the cable here"
+	done
+}
+
+# A real sshd, with its own configuration and keys.
+sshd_on_beta() {
+	need ssh ssh-keygen /usr/sbin/sshd
+	become root
+	[[ -n $NS_BETA ]] || two_hosts
+	mkdir -p /run/sshd
+	ssh-keygen -q -t ed25519 -N '' -f host_key && ssh-keygen -q -t ed25519 -N '' -f id ||
+		fail "cannot make keys"
+	cp id.pub authorized
+	cat >sshd.conf <<-C
+		Port 2022
+		ListenAddress $BETA
+		HostKey $W/host_key
+		AuthorizedKeysFile $W/authorized
+		PasswordAuthentication no
+		KbdInteractiveAuthentication no
+		UsePAM no
+		PidFile none
+		StrictModes no
+		PermitRootLogin yes
+	C
+	(on beta /usr/sbin/sshd -D -e -f "$W/sshd.conf") </dev/null 2>sshd.err &
+	SSHD=$!
+	note_pid "$SSHD"
+	wait_alive "$SSHD" 20 has sshd.err 'Server listening'
+	SSH="ssh -F /dev/null -p 2022 -i $W/id -oStrictHostKeyChecking=no -oUserKnownHostsFile=/dev/null -oLogLevel=ERROR"
+	REMOTE="env GODWIT_STATE=$W/state-beta $GODWIT"
 }
 
 # Replaces this shell, as `as` does.

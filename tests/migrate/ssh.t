@@ -3,35 +3,6 @@
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/lib.sh"
 
-# sshd on beta; sets SSH (the command of the client) and REMOTE (godwit over there).
-sshd_on_beta() {
-	need ssh ssh-keygen /usr/sbin/sshd
-	become root
-	two_hosts
-	mkdir -p /run/sshd
-	ssh-keygen -q -t ed25519 -N '' -f host_key && ssh-keygen -q -t ed25519 -N '' -f id ||
-		fail "cannot make keys"
-	cp id.pub authorized
-	cat >sshd.conf <<-C
-		Port 2022
-		ListenAddress $BETA
-		HostKey $W/host_key
-		AuthorizedKeysFile $W/authorized
-		PasswordAuthentication no
-		KbdInteractiveAuthentication no
-		UsePAM no
-		PidFile none
-		StrictModes no
-		PermitRootLogin yes
-	C
-	(on beta /usr/sbin/sshd -D -e -f "$W/sshd.conf") </dev/null 2>sshd.err &
-	SSHD=$!
-	note_pid "$SSHD"
-	wait_alive "$SSHD" 20 has sshd.err 'Server listening'
-	SSH="ssh -F /dev/null -p 2022 -i $W/id -oStrictHostKeyChecking=no -oUserKnownHostsFile=/dev/null -oLogLevel=ERROR"
-	REMOTE="env GODWIT_STATE=$W/state-beta $GODWIT"
-}
-
 moves() { # STDIO ARG...
 	local stdio=$1
 	shift
