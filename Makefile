@@ -181,7 +181,7 @@ BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 $(B)/bench/%: bench/%.c bench/control.h
 	@mkdir -p $(@D)
 	$(call say,BENCH,$@)
-	$(Q)$(CC) -std=gnu11 -O2 -g $(WARN) -D_GNU_SOURCE -pthread -o $@ $<
+	$(Q)$(CC) -std=gnu11 -O2 -g $(WARN) -D_GNU_SOURCE -pthread -o $@ $< $(SSL_LIBS)
 
 .PHONY: bench
 bench: all $(BENCH)

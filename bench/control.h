@@ -9,7 +9,7 @@
 
 enum order {
 	ORDER_NONE,
-	ORDER_RESET, /* longest_ns = 0 */
+	ORDER_RESET, /* longest_ns = 0; pid */
 	ORDER_WRITE, /* write() the memory to the file `path`: took_ns */
 	ORDER_READ,  /* read() the file `path` to fresh memory: took_ns */
 	ORDER_SUM,   /* a checksum of the memory: sum */
@@ -28,6 +28,7 @@ struct control {
 	volatile uint64_t rate;       /* 304: bytes of pages to write to, each second */
 	volatile uint64_t count;      /* 312 */
 	volatile uint64_t step;       /* 320: pages */
+	volatile uint64_t pid;        /* 328: at the last ORDER_RESET */
 };
 
 #endif

@@ -148,6 +148,7 @@ static void obey(struct control *c, void *p, size_t len)
 	switch (c->order) {
 	case ORDER_RESET:
 		c->longest_ns = 0;
+		c->pid = (uint64_t)getpid(); /* another one after each move */
 		break;
 	case ORDER_WRITE:
 		c->error = timed_write(c, p, len);
