@@ -33,7 +33,7 @@ SSL_LIBS := $(if $(shell $(CC) $(CPPFLAGS) -include openssl/ssl.h -xc -E /dev/nu
 # Names of hosts are looked up as this machine's C library does it, which the linker
 # finds worth a warning in a static program.
 WIRE_LIBS := $(SSL_LIBS) -lzstd $(if $(SAN),,-Wl,--no-warnings)
-NOT_HERE := src/wire/$(if $(SSL_LIBS),tls_none,tls).c
+NOT_HERE := $(patsubst %,src/wire/%.c,$(if $(SSL_LIBS),tls_none,tls tls_cert tls_why))
 ENGINE_SRC := $(filter-out $(NOT_HERE),$(foreach d,$(ENGINE_DIRS),$(wildcard src/$(d)/*.c src/$(d)/*.S)))
 CLI_SRC := $(filter-out src/cli/myrestart.c,$(wildcard src/cli/*.c))
 # unit.c and unit.S are two objects: the whole name stays.
@@ -189,7 +189,7 @@ bench: all $(BENCH)
 
 # ---- the thread hop library: libpsu_thread.{a,so}, examples/app1 ... app5 ----
 OBJCOPY ?= objcopy
-HOP_SRC := src/base/err.c src/base/io.c $(filter-out $(NOT_HERE),$(wildcard src/wire/*.c)) \
+HOP_SRC := src/base/err.c src/base/io.c $(filter-out $(NOT_HERE) %/tls_cert.c,$(wildcard src/wire/*.c)) \
 	$(wildcard src/thread/*.c src/arch/$(ARCH)/hop*.[cS] src/arch/$(ARCH)/hash*.c)
 HOP_OBJ := $(patsubst %,$(B)/pic/%.o,$(basename $(HOP_SRC)))
 HOP_CFLAGS := -std=gnu11 $(OPT) $(WARN) $(if $(WERROR),-Werror) -D_GNU_SOURCE -Isrc -Iinclude -fPIC \

@@ -35,6 +35,18 @@ const char *cli_operand(const char *cmd, const char *what, int argc, char **argv
  * leave with *ret_status. */
 bool cli_options_json(int argc, char **argv, void (*usage)(void), bool *ret_json, int *ret_status);
 
+struct wire_creds;
+/* --key, --cert, --cert-key and --ca for a table of getopt_long, and what takes them:
+ * true if c is one of them. */
+#define CLI_CREDS_OPTIONS                                                                          \
+	{"key", required_argument, NULL, CLI_KEY}, {"cert", required_argument, NULL, CLI_CERT},    \
+		{"cert-key", required_argument, NULL, CLI_CERT_KEY},                               \
+	{                                                                                          \
+		"ca", required_argument, NULL, CLI_CA                                              \
+	}
+enum { CLI_KEY = 1024, CLI_CERT, CLI_CERT_KEY, CLI_CA };
+bool cli_creds_option(int c, const char *arg, struct wire_creds *creds);
+
 /* A notice of the command whose name is arg, on stderr. */
 void cli_notice(void *arg, const char *text);
 

@@ -17,7 +17,9 @@ static int usage(FILE *out, int status)
 {
 	fprintf(out,
 		"usage: godwit migrate PID [USER@]HOST [OPTIONS]\n"
-		"       godwit migrate PID tls://HOST:PORT --key FILE [OPTIONS]\n\n"
+		"       godwit migrate PID tls://HOST:PORT --key FILE [OPTIONS]\n"
+		"       godwit migrate PID tls://HOST:PORT --cert FILE --cert-key FILE --ca FILE\n"
+		"                          [OPTIONS]\n\n"
 		"Moves the running program PID to HOST, where it goes on: by ssh, which starts\n"
 		"godwit over there, or to a waiting godwit serve.\n\n"
 		"      --mode MODE         pre-copy (default): send while it runs, then what it "
@@ -30,6 +32,9 @@ static int usage(FILE *out, int status)
 		"or\n"
 		"                          ssh: carried here, and godwit stays (by ssh alone)\n"
 		"      --key FILE          the key that both hosts share (godwit key)\n"
+		"      --cert FILE, --cert-key FILE  or this host's certificate, and the private "
+		"key\n"
+		"      --ca FILE           the authority that signed HOST's certificate\n"
 		"      --timeout SECONDS   for each step of the other side's (default 10)\n"
 		"      --ssh COMMAND       instead of ssh; also GODWIT_SSH\n"
 		"      --remote-godwit PATH  the godwit of the other host\n"
@@ -53,23 +58,15 @@ static bool parse_number(const char *s, long min, long max, long *ret)
 	return *s && !*end && !errno && *ret >= min && *ret <= max;
 }
 
-enum {
-	OPT_MODE = 256,
-	OPT_PAUSE,
-	OPT_DRY,
-	OPT_STDIO,
-	OPT_KEY,
-	OPT_TIMEOUT,
-	OPT_SSH,
-	OPT_REMOTE,
-	OPT_JSON
-};
+enum { OPT_MODE = 256, OPT_PAUSE, OPT_DRY, OPT_STDIO, OPT_TIMEOUT, OPT_SSH, OPT_REMOTE, OPT_JSON };
 
 /* EXIT_DONE, or the status to leave with. */
 static int take_option(struct line *l, int c, const char *arg)
 {
 	long n;
 
+	if (cli_creds_option(c, arg, &l->o.peer.creds))
+		return EXIT_DONE;
 	switch (c) {
 	case OPT_MODE:
 		if (!strcmp(arg, "total"))
@@ -91,9 +88,6 @@ static int take_option(struct line *l, int c, const char *arg)
 		return EXIT_DONE;
 	case OPT_STDIO:
 		l->stdio = arg;
-		return EXIT_DONE;
-	case OPT_KEY:
-		l->o.peer.key = arg;
 		return EXIT_DONE;
 	case OPT_TIMEOUT:
 		if (!parse_number(arg, 1, 3600, &n))
@@ -147,7 +141,7 @@ static int parse(struct line *l, int argc, char **argv)
 		{"dry-run", no_argument, NULL, OPT_DRY},
 		{"explain", no_argument, NULL, OPT_DRY},
 		{"stdio", required_argument, NULL, OPT_STDIO},
-		{"key", required_argument, NULL, OPT_KEY},
+		CLI_CREDS_OPTIONS,
 		{"timeout", required_argument, NULL, OPT_TIMEOUT},
 		{"ssh", required_argument, NULL, OPT_SSH},
 		{"remote-godwit", required_argument, NULL, OPT_REMOTE},

@@ -10,6 +10,7 @@
 
 #include "base/io.h"
 #include "cli/cli.h"
+#include "migrate/peer.h"
 #include "migrate/serve.h"
 
 #define ALLOW_MAX 64
@@ -17,10 +18,18 @@
 static int usage_serve(FILE *out, int status)
 {
 	fprintf(out,
-		"usage: godwit serve --listen ADDRESS:PORT --key FILE [OPTIONS]\n\n"
+		"usage: godwit serve --listen ADDRESS:PORT --key FILE [OPTIONS]\n"
+		"       godwit serve --listen ADDRESS:PORT --cert FILE --cert-key FILE --ca FILE\n"
+		"                    [OPTIONS]\n\n"
 		"Waits for programs that godwit migrate sends here.\n\n"
 		"      --listen ADDRESS:PORT  where; :PORT is every address\n"
 		"      --key FILE          the key that both hosts share (godwit key FILE)\n"
+		"      --cert FILE, --cert-key FILE  or its certificate, and the private key\n"
+		"      --ca FILE           the authority that signed the other hosts' "
+		"certificates\n"
+		"      --allow-name NAME   take programs only from a host whose certificate has "
+		"this\n"
+		"                          name; repeatable\n"
 		"      --allow-uid UID     as root: take programs of this user, too; repeatable\n"
 		"      --stdio WHERE       of the programs: null (default) or file:PATH, appended "
 		"to\n"
@@ -47,6 +56,7 @@ struct line {
 	bool receives;
 	struct serve_options o;
 	uid_t allow[ALLOW_MAX];
+	const char *names[ALLOW_MAX];
 	bool quiet;
 };
 
@@ -76,20 +86,38 @@ static int take_stdio(struct line *l, const char *arg)
 	return EXIT_DONE;
 }
 
-enum { OPT_LISTEN = 256, OPT_KEY, OPT_ALLOW, OPT_STDIO, OPT_NEW, OPT_SAME, OPT_FILES, OPT_TIMEOUT };
+enum {
+	OPT_LISTEN = 256,
+	OPT_NAME,
+	OPT_ALLOW,
+	OPT_STDIO,
+	OPT_NEW,
+	OPT_SAME,
+	OPT_FILES,
+	OPT_TIMEOUT
+};
+
+static int take_name(struct line *l, const char *arg)
+{
+	if (!*arg || l->o.nnames == ALLOW_MAX)
+		return cli_usage(l->name, "'%s' is no name, or one too many", arg);
+	l->names[l->o.nnames++] = arg;
+	return EXIT_DONE;
+}
 
 static int take_option(struct line *l, int c, const char *arg)
 {
 	struct target_options *t = &l->o.target;
 	unsigned long n;
 
+	if (cli_creds_option(c, arg, &l->o.creds))
+		return EXIT_DONE;
 	switch (c) {
 	case OPT_LISTEN:
 		l->o.listen = arg;
 		return EXIT_DONE;
-	case OPT_KEY:
-		l->o.key = arg;
-		return EXIT_DONE;
+	case OPT_NAME:
+		return take_name(l, arg);
 	case OPT_ALLOW:
 		if (!parse_number(arg, UINT32_MAX - 1, &n) || t->nallow == ALLOW_MAX)
 			return cli_usage(l->name, "'%s' is no user id", arg);
@@ -126,7 +154,8 @@ static int parse(struct line *l, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"listen", required_argument, NULL, OPT_LISTEN},
-		{"key", required_argument, NULL, OPT_KEY},
+		CLI_CREDS_OPTIONS,
+		{"allow-name", required_argument, NULL, OPT_NAME},
 		{"allow-uid", required_argument, NULL, OPT_ALLOW},
 		{"stdio", required_argument, NULL, OPT_STDIO},
 		{"new-ids", no_argument, NULL, OPT_NEW},
@@ -140,6 +169,7 @@ static int parse(struct line *l, int argc, char **argv)
 	int c, ret;
 
 	l->o.target.allow = l->allow;
+	l->o.names = l->names;
 	l->o.target.timeout_ms = 10000;
 	while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1)
 		if (c == 'h')
@@ -162,8 +192,12 @@ int cmd_serve(int argc, char **argv)
 		return ret;
 	if (!l.o.listen)
 		return cli_usage("serve", "where? --listen ADDRESS:PORT");
-	if (!l.o.key)
-		return cli_usage("serve", "nothing listens without a key: --key FILE");
+	if (!l.o.creds.key && !l.o.creds.cert)
+		return cli_usage("serve", "nothing listens without a key: --key FILE, or --cert");
+	if (l.o.nnames && !l.o.creds.cert)
+		return cli_usage("serve", "--allow-name needs certificates: --cert");
+	if (creds_check(&l.o.creds, l.o.listen, &err))
+		return cli_fail("serve", &err);
 	l.o.target.log = l.quiet ? NULL : cli_notice;
 	l.o.target.arg = (char[]){"serve"};
 	l.o.target.stays = true;

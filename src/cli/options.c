@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "cli/cli.h"
+#include "wire/wire.h"
 
 const char *cli_operand(const char *cmd, const char *what, int argc, char **argv)
 {
@@ -29,4 +30,24 @@ bool cli_options_json(int argc, char **argv, void (*usage)(void), bool *ret_json
 		usage();
 	*ret_status = c == 'h' ? EXIT_DONE : EXIT_USAGE; /* getopt_long has said why */
 	return false;
+}
+
+bool cli_creds_option(int c, const char *arg, struct wire_creds *creds)
+{
+	switch (c) {
+	case CLI_KEY:
+		creds->key = arg;
+		return true;
+	case CLI_CERT:
+		creds->cert = arg;
+		return true;
+	case CLI_CERT_KEY:
+		creds->cert_key = arg;
+		return true;
+	case CLI_CA:
+		creds->ca = arg;
+		return true;
+	default:
+		return false;
+	}
 }

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -54,6 +55,14 @@ static void copy_text(char *out, size_t cap, const char *text)
 	snprintf(out, cap, "%s", text ? text : "");
 }
 
+/* Who settles may work in another folder. */
+static void copy_path(char *out, size_t cap, const char *path)
+{
+	__cleanup_free char *whole = path ? realpath(path, NULL) : NULL;
+
+	copy_text(out, cap, whole ? whole : path);
+}
+
 static int write_journal(struct source *s, struct err *err)
 {
 	const struct peer *p = &s->o->peer;
@@ -66,7 +75,10 @@ static int write_journal(struct source *s, struct err *err)
 	journal_boot_id(r.boot);
 	copy_text(r.program, sizeof(r.program), s->job.proc->comm);
 	copy_text(r.to, sizeof(r.to), p->to);
-	copy_text(r.key, sizeof(r.key), p->key);
+	copy_path(r.key, sizeof(r.key), p->creds.key);
+	copy_path(r.cert, sizeof(r.cert), p->creds.cert);
+	copy_path(r.cert_key, sizeof(r.cert_key), p->creds.cert_key);
+	copy_path(r.ca, sizeof(r.ca), p->creds.ca);
 	copy_text(r.ssh, sizeof(r.ssh), p->ssh);
 	copy_text(r.remote, sizeof(r.remote), p->remote);
 	return journal_write(&s->journal, &r, err);

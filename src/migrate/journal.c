@@ -13,7 +13,7 @@
 
 #include "proc/status.h"
 
-#define RECORD_MAX 8192
+#define RECORD_MAX 12288
 /* What a destination remembers, it may forget after so long. */
 #define KEEP_S (14 * 24 * 3600)
 
@@ -129,12 +129,11 @@ void journal_unlock(struct journal *j)
 int journal_write(struct journal *j, const struct journal_record *r, struct err *err)
 {
 	char text[RECORD_MAX];
-	int n = snprintf(
-		text, sizeof(text),
-		"state=%d\npid=%d\nstart=%llu\nboot=%s\nprogram=%s\nto=%s\nkey=%s\nssh=%s\n"
-		"remote=%s\nimage=%s\nend=1\n",
-		r->state, r->pid, (unsigned long long)r->start, r->boot, r->program, r->to, r->key,
-		r->ssh, r->remote, r->image);
+	int n = snprintf(text, sizeof(text),
+			 "state=%d\npid=%d\nstart=%llu\nboot=%s\nprogram=%s\nto=%s\nkey=%s\n"
+			 "cert=%s\ncert-key=%s\nca=%s\nssh=%s\nremote=%s\nimage=%s\nend=1\n",
+			 r->state, r->pid, (unsigned long long)r->start, r->boot, r->program, r->to,
+			 r->key, r->cert, r->cert_key, r->ca, r->ssh, r->remote, r->image);
 	int ret;
 
 	if (n >= (int)sizeof(text))
@@ -181,6 +180,9 @@ int journal_read(struct journal *j, struct journal_record *r, struct err *err)
 	take_text(text, "program", r->program, sizeof(r->program));
 	take_text(text, "to", r->to, sizeof(r->to));
 	take_text(text, "key", r->key, sizeof(r->key));
+	take_text(text, "cert", r->cert, sizeof(r->cert));
+	take_text(text, "cert-key", r->cert_key, sizeof(r->cert_key));
+	take_text(text, "ca", r->ca, sizeof(r->ca));
 	take_text(text, "ssh", r->ssh, sizeof(r->ssh));
 	take_text(text, "remote", r->remote, sizeof(r->remote));
 	take_text(text, "image", r->image, sizeof(r->image));

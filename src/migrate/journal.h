@@ -40,7 +40,8 @@ struct journal_record {
 	char boot[40];  /* boot id: pids of another boot mean nothing */
 	char program[64];
 	/* Source alone: whom to ask, and where the program was saved ("": not yet). */
-	char to[512], key[1024], ssh[1024], remote[512], image[1024];
+	char to[512], key[1024], cert[1024], cert_key[1024], ca[1024];
+	char ssh[1024], remote[512], image[1024];
 };
 
 struct journal {

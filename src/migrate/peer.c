@@ -1,5 +1,5 @@
 /*
- * Connections to another host: TLS with the shared key, or a child that runs ssh,
+ * Connections to another host: TLS, or a child that runs ssh,
  * which starts `godwit receive` over there.
  */
 #include "migrate/peer.h"
@@ -32,6 +32,25 @@ static int bad_name(struct err *err, const char *fmt, const char *to)
 	return err_hint(err, "[user@]host goes by ssh, tls://host:port to a godwit serve");
 }
 
+int creds_check(const struct wire_creds *c, const char *who, struct err *err)
+{
+	if (!c->key == !c->cert)
+		err_set(err, -EINVAL,
+			c->key ? "'%s': --key or --cert, not both"
+			       : "'%s' needs the shared key, or certificates",
+			who);
+	else if (c->cert ? !c->ca : c->ca || c->cert_key)
+		err_set(err, -EINVAL,
+			c->cert ? "'%s': --cert needs --ca, the authority of the other side"
+				: "'%s': --ca and --cert-key belong to --cert",
+			who);
+	else
+		return 0;
+	err->exit = EXIT_USAGE;
+	return err_hint(err, "--key FILE ('godwit key FILE' makes one, for both hosts); or --cert "
+			     "FILE --cert-key FILE --ca FILE");
+}
+
 int peer_check(const struct peer *p, struct err *err)
 {
 	const char *colon;
@@ -43,12 +62,7 @@ int peer_check(const struct peer *p, struct err *err)
 	colon = strrchr(p->to, ':');
 	if (colon <= p->to + strlen(TLS) || strchr(colon, ']') || atoi(colon + 1) < 1)
 		return bad_name(err, "'%s' names no port", p->to);
-	if (!p->key) {
-		err_set(err, -EINVAL, "'%s' needs the shared key", p->to);
-		err->exit = EXIT_USAGE;
-		return err_hint(err, "--key FILE; 'godwit key FILE' makes one, for both hosts");
-	}
-	return 0;
+	return creds_check(&p->creds, p->to, err);
 }
 
 /* --- TLS --- */
@@ -66,31 +80,41 @@ static int connect_any(const char *name, int timeout_ms, struct err *err)
 	}
 	if (n > 0 && fd == -ECONNREFUSED)
 		return err_hint(err,
-				"nobody listens there: start 'godwit serve --listen %s --key "
-				"FILE' on that host, and look at its firewall",
+				"nobody listens there: start 'godwit serve --listen %s' on that "
+				"host, and look at its firewall",
 				name);
 	if (n > 0)
 		return err_hint(err, "look at the name, the port, the network and the firewall");
 	return err_hint(err, "tls://host:port; look at the spelling, or give an address");
 }
 
+/* "name:port", "[v6]:port": the name alone. */
+static void host_of(const char *to, char out[256])
+{
+	const char *from = *to == '[' ? to + 1 : to, *end = strrchr(to, *to == '[' ? ']' : ':');
+
+	snprintf(out, 256, "%.*s", end ? (int)(end - from) : 255, from);
+}
+
 static int dial_tls(const struct peer *p, int timeout_ms, struct peer_link *l, struct err *err)
 {
-	uint8_t key[WIRE_KEY_BYTES];
-	int ret = wire_load_key(p->key, key, err), fd;
+	struct wire_trust *trust = NULL;
+	char host[256];
+	int ret = wire_trust_load(&p->creds, &trust, err), fd;
 
 	if (ret)
 		return ret;
 	fd = connect_any(p->to + strlen(TLS), timeout_ms, err);
-	if (fd < 0)
-		return fd;
-	wire_init(&l->w, fd);
-	wire_deadline(&l->w, timeout_ms);
-	ret = wire_tls_start(&l->w, false, key, err);
-	explicit_bzero(key, sizeof(key));
-	if (ret)
-		wire_done(&l->w);
-	return ret;
+	if (fd >= 0) {
+		wire_init(&l->w, fd);
+		wire_deadline(&l->w, timeout_ms);
+		host_of(p->to + strlen(TLS), host);
+		ret = wire_trust_start(&l->w, trust, false, host, err);
+		if (ret)
+			wire_done(&l->w);
+	}
+	wire_trust_free(trust);
+	return fd < 0 ? fd : ret;
 }
 
 /* --- ssh --- */

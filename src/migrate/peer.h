@@ -9,12 +9,12 @@
 
 /* All strings are the caller's. */
 struct peer {
-	const char *to;     /* "tls://host:port" or "[user@]host" */
-	const char *key;    /* file of the shared key; for tls:// */
-	const char *ssh;    /* command, split by the shell; "ssh" */
-	const char *remote; /* the godwit over there; "godwit" */
-	const char *args;   /* for its `receive`, words for the shell over there; or NULL */
-	bool batch;         /* nobody can be asked for a password */
+	const char *to;          /* "tls://host:port" or "[user@]host" */
+	struct wire_creds creds; /* for tls:// */
+	const char *ssh;         /* command, split by the shell; "ssh" */
+	const char *remote;      /* the godwit over there; "godwit" */
+	const char *args;        /* for its `receive`, words for the shell over there; or NULL */
+	bool batch;              /* nobody can be asked for a password */
 };
 
 struct peer_link {
@@ -22,6 +22,9 @@ struct peer_link {
 	pid_t ssh; /* the child, or 0 */
 };
 
+/* One way to know each other, and all that belongs to it?  who: for messages.  -EINVAL,
+ * exit 2. */
+int creds_check(const struct wire_creds *c, const char *who, struct err *err) __must_check;
 /* Is it a name that peer_dial can do anything with?  -EINVAL, exit 2. */
 int peer_check(const struct peer *p, struct err *err) __must_check;
 /* Connects, up to an authenticated stream. */

@@ -1,7 +1,7 @@
 /*
  * godwit serve: accepts, forks, and knows nothing else.  Whatever a connection does,
  * only its own process sees it; nothing but TLS records is read before the other
- * side has shown that it holds the key.
+ * side has shown that it holds the key, or a certificate.
  */
 #include "migrate/serve.h"
 
@@ -21,7 +21,7 @@
 
 struct server {
 	const struct serve_options *o;
-	uint8_t key[WIRE_KEY_BYTES];
+	struct wire_trust *trust;
 	int fds[LISTENERS];
 	size_t nfds;
 	unsigned children; /* that have not been reaped: connections, and programs */
@@ -75,6 +75,53 @@ static int start_listening(struct server *s, struct err *err)
 	return n < 0 ? n : 0;
 }
 
+/* A socket that is closed while something unread is in it tells the other side nothing
+ * but that: what was said last would be lost. */
+static void let_it_hear(struct wire *w)
+{
+	char buf[4096];
+
+	shutdown(w->fd, SHUT_WR);
+	for (int i = 0; i < 64; i++) {
+		struct pollfd p = {.fd = w->fd, .events = POLLIN};
+
+		if (poll(&p, 1, 1000) != 1 || recv(w->fd, buf, sizeof(buf), MSG_DONTWAIT) <= 0)
+			return;
+	}
+}
+
+static int check_name(const struct server *s, struct wire *w, struct err *err)
+{
+	char names[300];
+
+	if (!s->o->nnames)
+		return 0;
+	for (size_t i = 0; i < s->o->nnames; i++)
+		if (wire_trust_is(w, s->o->names[i]))
+			return 0;
+	wire_trust_names(w, names, sizeof(names));
+	err_perm(err,
+		 "this destination does not take programs from a host with the certificate of "
+		 "%s",
+		 names);
+	err_hint(err, "godwit serve over there has to be told --allow-name");
+	proto_refuse(w, err);
+	return err->error;
+}
+
+static int authenticate(struct server *s, struct wire *w, struct err *err)
+{
+	int ret = wire_trust_start(w, s->trust, true, NULL, err);
+
+	wire_trust_free(s->trust);
+	s->trust = NULL;
+	if (!ret)
+		ret = check_name(s, w, err);
+	if (ret)
+		let_it_hear(w);
+	return ret;
+}
+
 /* The process of one connection.  Never returns. */
 static void serve_one(struct server *s, int fd)
 {
@@ -88,8 +135,7 @@ static void serve_one(struct server *s, int fd)
 	wire_init(&w, fd);
 	w.magic = PROTO_MAGIC;
 	wire_deadline(&w, s->o->target.timeout_ms);
-	ret = wire_tls_start(&w, true, s->key, &err);
-	explicit_bzero(s->key, sizeof(s->key));
+	ret = authenticate(s, &w, &err);
 	if (!ret)
 		ret = target_serve(&w, &s->o->target, &err);
 	if (ret) {
@@ -150,7 +196,7 @@ static int loop(struct server *s, int signals)
 int serve(const struct serve_options *o, struct err *err)
 {
 	struct server s = {.o = o};
-	int ret = wire_load_key(o->key, s.key, err), signals;
+	int ret = wire_trust_load(&o->creds, &s.trust, err), signals;
 	sigset_t set;
 
 	if (ret)
@@ -162,13 +208,14 @@ int serve(const struct serve_options *o, struct err *err)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals < 0)
-		return err_sys(err, -errno, "cannot watch for signals");
-	ret = start_listening(&s, err);
+		ret = err_sys(err, -errno, "cannot watch for signals");
+	else
+		ret = start_listening(&s, err);
 	if (!ret)
 		ret = loop(&s, signals);
 	for (size_t i = 0; i < s.nfds; i++)
 		close(s.fds[i]);
-	close(signals);
-	explicit_bzero(s.key, sizeof(s.key));
+	io_close_fd(&signals);
+	wire_trust_free(s.trust);
 	return ret;
 }

@@ -1,4 +1,4 @@
-/* A destination that waits: TLS with the shared key, a process for each connection. */
+/* A destination that waits: TLS, a process for each connection. */
 #ifndef GODWIT_MIGRATE_SERVE_H
 #define GODWIT_MIGRATE_SERVE_H
 
@@ -6,7 +6,10 @@
 
 struct serve_options {
 	const char *listen; /* "addr:port", ":port": every address, port 0: any */
-	const char *key;    /* file */
+	struct wire_creds creds;
+	/* With certificates: the source's must have one of these names; none: any will do. */
+	const char *const *names;
+	size_t nnames;
 	struct target_options target;
 };
 

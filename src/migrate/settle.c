@@ -26,7 +26,10 @@ void settle_peer(const struct journal_record *r, struct peer *p)
 {
 	*p = (struct peer){
 		.to = r->to,
-		.key = *r->key ? r->key : NULL,
+		.creds = {.key = *r->key ? r->key : NULL,
+			  .cert = *r->cert ? r->cert : NULL,
+			  .cert_key = *r->cert_key ? r->cert_key : NULL,
+			  .ca = *r->ca ? r->ca : NULL},
 		.ssh = *r->ssh ? r->ssh : NULL,
 		.remote = *r->remote ? r->remote : NULL,
 		.batch = true,

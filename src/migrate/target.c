@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -24,6 +23,7 @@
 #include "migrate/files.h"
 #include "migrate/model_in.h"
 #include "migrate/outcome.h"
+#include "migrate/owner.h"
 #include "migrate/relay.h"
 #include "migrate/room.h"
 #include "restart/restart.h"
@@ -148,22 +148,6 @@ static int load_model(struct target *t, struct err *err)
 	return ret;
 }
 
-static int check_owner(struct target *t, struct err *err)
-{
-	t->uid = t->proc.uid;
-	t->gid = t->proc.gid;
-	if (t->uid == geteuid())
-		return 0;
-	for (size_t i = 0; geteuid() == 0 && i < t->o->nallow; i++)
-		if (t->o->allow[i] == t->uid)
-			return 0;
-	err_perm(err, "it is a program of user %u, and this destination runs as user %u", t->uid,
-		 geteuid());
-	return err_hint(err,
-			"run godwit serve or receive as that user, or as root with --allow-uid %u",
-			t->uid);
-}
-
 static struct restart_options restart_options(const struct target *t,
 					      const struct restart_feed *feed)
 {
@@ -189,7 +173,9 @@ static int check_model(struct target *t, struct err *err)
 	if (!t->known)
 		return err->error;
 	files_compare(&t->proc, t->model.hash, t->known);
-	if ((ret = check_owner(t, err)))
+	t->uid = t->proc.uid;
+	t->gid = t->proc.gid;
+	if ((ret = owner_check(t->uid, t->gid, t->o, err)))
 		return ret;
 	if (t->o->stdio == STDIO_FILE && (ret = room_file(t->o->stdio_file, err)))
 		return ret;
@@ -241,17 +227,6 @@ static void take_stdio(const struct target *t)
 			_exit(EXIT_FAILED);
 }
 
-static int become_owner(const struct target *t, struct err *err)
-{
-	if (t->uid == geteuid())
-		return 0;
-	if (setgroups(0, NULL) || setgid(t->gid) || setuid(t->uid))
-		return err_sys(err, -errno, "cannot become user %u", t->uid);
-	/* Or that user's guardian could not trace it. */
-	prctl(PR_SET_DUMPABLE, 1);
-	return 0;
-}
-
 /* As the program ended, whose thin parent this is.  Never returns. */
 static void end_as(int status)
 {
@@ -294,7 +269,7 @@ static void be_program(struct target *t, int done_fd)
 	take_stdio(t);
 	ret = feed_init(&f, &feed, &err);
 	if (!ret)
-		ret = become_owner(t, &err);
+		ret = owner_become(t->uid, t->gid, &err);
 	if (!ret)
 		/* Its notices have been given, when it was asked whether it can be done. */
 		ret = restart(&o, NULL, NULL, &status, &err);

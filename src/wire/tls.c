@@ -1,15 +1,15 @@
 /*
- * TLS 1.3 with a pre-shared key, from OpenSSL, on a non-blocking socket.
+ * TLS 1.3 from OpenSSL on a non-blocking socket, and the pre-shared key; certificates are
+ * in tls_cert.c.
  *
- * There are no certificates: a peer that does not hold the key cannot finish the
- * handshake in either role.  The key exchange is psk_dhe_ke, so that a key that
+ * Where the key is used there are no certificates: a peer that does not hold it cannot
+ * finish the handshake in either role.  The key exchange is psk_dhe_ke, so that a key that
  * leaks later does not open what was recorded before.
  */
-#include "wire/wire.h"
+#include "wire/tls_inside.h"
 
 #include <errno.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@
 static const unsigned char identity[] = "godwit";
 static const unsigned char cipher_id[] = {0x13, 0x01}; /* TLS_AES_128_GCM_SHA256 */
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_once_t once = PTHREAD_ONCE_INIT, method_once = PTHREAD_ONCE_INIT;
 static BIO_METHOD *socket_method;
 static SSL_CTX *context;
 
@@ -151,25 +151,42 @@ static int sock_create(BIO *b)
 	return 1;
 }
 
-static void make_context(void)
+static void make_method(void)
+{
+	BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "godwit socket");
+
+	if (!m)
+		return;
+	BIO_meth_set_write(m, sock_write);
+	BIO_meth_set_read(m, sock_read);
+	BIO_meth_set_ctrl(m, sock_ctrl);
+	BIO_meth_set_create(m, sock_create);
+	socket_method = m;
+}
+
+SSL_CTX *tls_context_new(void)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
 
-	socket_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "godwit socket");
-	if (!ctx || !socket_method || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
+	if (!ctx || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
 	    !SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256")) {
 		SSL_CTX_free(ctx);
-		return;
+		return NULL;
 	}
-	BIO_meth_set_write(socket_method, sock_write);
-	BIO_meth_set_read(socket_method, sock_read);
-	BIO_meth_set_ctrl(socket_method, sock_ctrl);
-	BIO_meth_set_create(socket_method, sock_create);
-	SSL_CTX_set_psk_use_session_callback(ctx, client_key);
-	SSL_CTX_set_psk_find_session_callback(ctx, server_key);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(ctx, 0);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	return ctx;
+}
+
+static void make_context(void)
+{
+	SSL_CTX *ctx = tls_context_new();
+
+	if (!ctx)
+		return;
+	SSL_CTX_set_psk_use_session_callback(ctx, client_key);
+	SSL_CTX_set_psk_find_session_callback(ctx, server_key);
 	context = ctx;
 }
 
@@ -190,39 +207,58 @@ static int tls_wait(struct wire *w, int n, const char *doing, struct err *err)
 	e = ERR_get_error();
 	if (why == SSL_ERROR_SYSCALL || !e)
 		return err_sys(err, saved ? -saved : -ECONNRESET, "%s: %s", w->peer, doing);
-	return err_perm(err, "%s: %s: %s", w->peer, doing, ERR_reason_error_string(e));
+	return tls_why(w, e, doing, err);
 }
 
-int wire_tls_start(struct wire *w, bool is_server, const uint8_t *key, struct err *err)
+int tls_open(struct wire *w, SSL_CTX *ctx, const void *data, struct err *err)
 {
 	BIO *bio;
-	int n, ret;
 
 	w->checked = false; /* TLS does */
-	pthread_once(&once, make_context);
-	if (!context)
-		return err_set(err, -ENOTSUP, "OpenSSL cannot do TLS 1.3 here");
+	pthread_once(&method_once, make_method);
 	ERR_clear_error();
-	w->tls = SSL_new(context);
+	w->tls = SSL_new(ctx);
 	w->tls_io = calloc(1, sizeof(struct tls_io));
-	bio = BIO_new(socket_method);
+	bio = socket_method ? BIO_new(socket_method) : NULL;
 	if (!w->tls || !w->tls_io || !bio) {
 		BIO_free(bio);
 		return err_set(err, -ENOMEM, "out of memory for a TLS session");
 	}
 	BIO_set_data(bio, w);
 	SSL_set_bio(w->tls, bio, bio);
-	SSL_set_app_data(w->tls, (void *)(uintptr_t)key);
+	SSL_set_app_data(w->tls, (void *)(uintptr_t)data);
+	return 0;
+}
+
+int tls_shake(struct wire *w, bool is_server, struct err *err)
+{
+	int n, ret;
+
 	do {
 		errno = 0;
 		n = is_server ? SSL_accept(w->tls) : SSL_connect(w->tls);
 		ret = n == 1 ? 0 : tls_wait(w, n, "TLS handshake", err);
 	} while (ret == 1);
-	if (ret)
-		return err_hint(err, "both hosts need the same key, in a file of mode 0600");
-	/* Without certificates nothing else can have succeeded; check all the same. */
-	if (!SSL_session_reused(w->tls) || SSL_version(w->tls) != TLS1_3_VERSION)
-		return err_perm(err, "%s: the TLS handshake did not use the shared key", w->peer);
+	return ret;
+}
+
+int wire_tls_start(struct wire *w, bool is_server, const uint8_t *key, struct err *err)
+{
+	int ret;
+
+	pthread_once(&once, make_context);
+	if (!context)
+		return err_set(err, -ENOTSUP, "OpenSSL cannot do TLS 1.3 here");
+	if ((ret = tls_open(w, context, key, err)) || (ret = tls_shake(w, is_server, err)))
+		return err->hint[0] ? ret
+				    : err_hint(err, "both hosts need the same key, in a file of "
+						    "mode 0600");
+	/* One that has a certificate gets so far, and no further. */
+	if (!SSL_session_reused(w->tls) || SSL_version(w->tls) != TLS1_3_VERSION) {
+		err_perm(err, "%s: the TLS handshake did not use the shared key", w->peer);
+		return err_hint(err, "the other side may want certificates: --cert and --ca in "
+				     "place of --key");
+	}
 	return 0;
 }
 

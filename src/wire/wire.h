@@ -90,6 +90,29 @@ int wire_tls_flush(struct wire *w, struct err *err) __must_check;
 int wire_tls_read(struct wire *w, void *p, size_t len, struct err *err) __must_check;
 void wire_tls_done(struct wire *w);
 
+/*
+ * How the two sides know each other, by the names of files: a key that both share, or,
+ * each its own, a certificate with its private key, and the authority that must have signed
+ * the other's.  In tls_cert.c.
+ */
+struct wire_creds {
+	const char *key;
+	const char *cert, *cert_key, *ca; /* cert: then key is not used; cert_key NULL: in cert */
+};
+struct wire_trust; /* those files, loaded */
+/* Refuses a secret that others can read, and a certificate that is not valid now. */
+int wire_trust_load(const struct wire_creds *c, struct wire_trust **ret,
+		    struct err *err) __must_check;
+void wire_trust_free(struct wire_trust *t);
+/* The handshake.  name: the host that the client called, which the server's certificate
+ * must have as a DNS name or IP address. */
+int wire_trust_start(struct wire *w, const struct wire_trust *t, bool is_server, const char *name,
+		     struct err *err) __must_check;
+/* Has the peer's certificate this DNS name, address or mail address? */
+bool wire_trust_is(const struct wire *w, const char *name);
+/* Its names, for messages; "no name" without any, or without a certificate. */
+void wire_trust_names(const struct wire *w, char *out, size_t cap);
+
 /* Bytes are there that were read from the socket already. */
 bool wire_tls_pending(const struct wire *w);
 #define WIRE_RECORD 16384UL /* content of a full TLS record */

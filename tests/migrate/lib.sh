@@ -3,7 +3,8 @@
 #
 #   two_hosts                     network namespaces alpha and beta, joined by a cable
 #   on alpha CMD...               runs it there, as the test's user
-#   serve_on HOST ARG...          a destination; sets SERVE (pid) and PORT
+#   serve_on HOST ARG...          a destination; sets SERVE (pid) and PORT; CREDS: its options
+#                                 in place of --key ${KEY:-key}
 #   count_on HOST ARG...          the counter (prog/counter.c); sets PID
 #   migrate_from HOST ARG...      godwit migrate $PID ..., output in cmd.out, cmd.err; sets RC
 #   sshd_on_beta                  sets SSH (the command of the client) and REMOTE (godwit over there)
@@ -99,12 +100,13 @@ make_key() {
 }
 
 serve_on() {
-	local host=$1
+	local host=$1 creds=(--key "${KEY:-key}")
 	shift
-	make_key
+	[[ -z ${CREDS-} ]] || read -ra creds <<<"$CREDS"
+	[[ ${creds[0]} != --key ]] || make_key
 	: >>over
 	chmod 666 over
-	(on "$host" "$GODWIT" serve --listen "$BETA:${LISTEN:-0}" --key "${KEY:-key}" \
+	(on "$host" "$GODWIT" serve --listen "$BETA:${LISTEN:-0}" "${creds[@]}" \
 		--stdio "file:$W/over" "$@") </dev/null >/dev/null 2>serve.err &
 	SERVE=$!
 	note_pid "$SERVE"

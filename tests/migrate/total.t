@@ -280,6 +280,22 @@ allowed_user() {
 }
 try root_takes_programs_of_allowed_users allowed_user
 
+# Whose program it is is only said: nobody else's user, and none of root's groups.
+claims() { # UID GID STATUS TEXT
+	[[ -n $IS_ROOT ]] || skip "needs root"
+	become root
+	serve_on beta --allow-uid "$TEST_UID"
+	pipe_on alpha setpriv "--reuid=$1" "--regid=$2" --clear-groups -- "$B/count" 100000
+	wait_for 30 has out '^2$'
+	migrate_from alpha "tls://$BETA:$PORT" --key key
+	[[ $RC == "$3" ]] || fail "exit status $RC"
+	says "$4"
+	alive "$PID" || fail "the program is gone"
+	kill -9 "$PID"
+}
+try a_user_that_is_not_allowed claims "$OTHER_UID" "$OTHER_UID" 4 "program of user $OTHER_UID, and this destination"
+try a_group_that_is_not_the_users claims "$TEST_UID" 0 4 "program of group 0, and user $TEST_UID is not in that group"
+
 not_saved() {
 	become user
 	serve_on beta
