@@ -173,6 +173,23 @@ static bool is_tcp(const struct file_scan *s, const char *arg)
 	       s->sock_protocol == IPPROTO_TCP;
 }
 
+static bool is_udp(const struct file_scan *s, const char *arg)
+{
+	(void)arg;
+	return S_ISSOCK(s->st.st_mode) &&
+	       (s->sock_domain == AF_INET || s->sock_domain == AF_INET6) &&
+	       s->sock_type == SOCK_DGRAM && s->sock_protocol == IPPROTO_UDP;
+}
+
+/* For connections, or for datagrams of anybody. */
+static bool is_waiting_unix(const struct file_scan *s, const char *arg)
+{
+	(void)arg;
+	return S_ISSOCK(s->st.st_mode) && s->sock_domain == AF_UNIX &&
+	       (!strncmp(s->detail, "listening", 9) ||
+		(s->sock_type == SOCK_DGRAM && !strncmp(s->detail, "bound", 5)));
+}
+
 static bool is_inet(const struct file_scan *s, const char *arg)
 {
 	int type = arg[0] == 'u' ? SOCK_DGRAM : arg[0] == 'm' ? SOCK_STREAM : SOCK_RAW;
@@ -198,7 +215,7 @@ static bool always(const struct file_scan *s, const char *arg)
 #define CLOSE_IT "close it before the checkpoint"
 
 static const struct file_rule rules[] = {
-	{has_flag_path, "", 0, "opened with O_PATH", CLOSE_IT, NULL},
+	{has_flag_path, "", FILE_PATH, NULL, NULL, NULL},
 	{has_flag_async, "", 0, "signals are asked for by O_ASYNC",
 	 "turn O_ASYNC off before the checkpoint", NULL},
 	{link_begins, "/memfd:", 0, "a memfd", "memfds are not supported yet: use a file", NULL},
@@ -240,12 +257,14 @@ static const struct file_rule rules[] = {
 	{is_tcp, "", 0, "TCP socket",
 	 "let the program close the connection, or end the other side, before the checkpoint",
 	 "TCP connections"},
-	{is_inet, "u", 0, "a UDP socket", "UDP sockets are not supported yet: " CLOSE_IT, NULL},
+	{is_udp, "", FILE_UDP, NULL, NULL, NULL},
+	{is_inet, "u", 0, "a datagram socket that is not UDP", CLOSE_IT, NULL},
 	{is_inet, "m", 0, "a stream socket that is not plain TCP", CLOSE_IT, NULL},
 	{is_inet, "r", 0, "a raw socket", CLOSE_IT, NULL},
+	{is_waiting_unix, "", FILE_UNIX_NAMED, NULL, NULL, NULL},
 	{is_domain, DOMAIN(AF_UNIX), 0, "Unix socket",
-	 "Unix sockets with a name are not supported yet: close it, or end the other side",
-	 "Unix sockets with a name"},
+	 "let the program close the connection, or end the other side, before the checkpoint",
+	 "connections of Unix sockets with a name"},
 	{is_domain, DOMAIN(AF_NETLINK), 0, "a netlink socket", CLOSE_IT, NULL},
 	{is_domain, DOMAIN(AF_PACKET), 0, "a packet socket", CLOSE_IT, NULL},
 	{is_type, "s", 0, "no support for this kind of socket", CLOSE_IT, "other sockets"},
@@ -254,7 +273,7 @@ static const struct file_rule rules[] = {
 
 int file_rules_match(struct file_scan *s, uint32_t *ret_kind, struct err *err)
 {
-	if (S_ISSOCK(s->st.st_mode)) {
+	if (S_ISSOCK(s->st.st_mode) && !(s->info->flags & O_PATH)) {
 		__cleanup_fd int dup = file_getfd(s, s->fd, err);
 		int e = dup < 0 ? dup : sockets_look(s, dup, err);
 

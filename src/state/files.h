@@ -35,6 +35,9 @@ enum file_kind {
 	FILE_TCP_LISTEN = 11,
 	FILE_KERNEL = 12, /* of /proc, /sys, cgroups */
 	FILE_FIFO = 13,   /* a pipe with a name; the state is a pipe's */
+	FILE_PATH = 14,   /* O_PATH */
+	FILE_UDP = 15,
+	FILE_UNIX_NAMED = 16, /* waits for connections, or for datagrams */
 	FILE_KIND_END
 };
 
@@ -130,6 +133,23 @@ struct open_file {
 			struct file_option *options;
 			size_t noptions;
 		} listen;
+		struct {
+			uint32_t family; /* AF_INET, AF_INET6 */
+			bool connected;
+			uint8_t own[28], peer[28]; /* struct sockaddr_in or sockaddr_in6 */
+			struct file_option *options;
+			size_t noptions;
+		} udp;
+		struct {
+			uint32_t type; /* SOCK_* */
+			bool is_listening;
+			uint32_t backlog;
+			uint32_t mode; /* of the file, permission bits */
+			void *name;    /* sun_path: no NUL at its end; abstract: begins with one */
+			size_t name_len;
+			struct file_option *options;
+			size_t noptions;
+		} unix_named;
 	};
 };
 

@@ -133,7 +133,8 @@ int files_validate(const struct process *p, struct err *err)
 		if (!f->path || strlen(f->path) > FILES_PATH_MAX || !f->path[0])
 			return err_image(err, "files: fd %d has no possible name",
 					 file_lowest_fd(t, f));
-		if (f->flags & (O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | O_PATH))
+		if (f->flags & (O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC) ||
+		    (f->flags & O_PATH && f->kind != FILE_PATH))
 			return err_image(err, "files: fd %d has the impossible flags %#o",
 					 file_lowest_fd(t, f), f->flags);
 		if (ops->validate && (e = ops->validate(t, f, err)))

@@ -302,6 +302,13 @@ static void read_attributes(const struct nlmsghdr *h, struct unix_diag *ret)
 			ret->shutdown = *(uint8_t *)RTA_DATA(a);
 		if (a->rta_type == UNIX_DIAG_NAME)
 			ret->has_name = RTA_PAYLOAD(a) > 0;
+		if (a->rta_type == UNIX_DIAG_VFS && RTA_PAYLOAD(a) >= sizeof(struct unix_diag_vfs))
+			ret->file_ino = ((struct unix_diag_vfs *)RTA_DATA(a))->udiag_vfs_ino;
+		if (a->rta_type == UNIX_DIAG_RQLEN &&
+		    RTA_PAYLOAD(a) >= sizeof(struct unix_diag_rqlen)) {
+			ret->waiting = ((struct unix_diag_rqlen *)RTA_DATA(a))->udiag_rqueue;
+			ret->backlog = ((struct unix_diag_rqlen *)RTA_DATA(a))->udiag_wqueue;
+		}
 	}
 }
 
@@ -316,7 +323,8 @@ int sockets_unix_diag(const struct file_scan *s, uint64_t ino, struct unix_diag 
 		 .r = {.sdiag_family = AF_UNIX,
 		       .udiag_states = UINT32_MAX,
 		       .udiag_ino = (uint32_t)ino,
-		       .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_PEER,
+		       .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_VFS |
+				     UDIAG_SHOW_RQLEN,
 		       .udiag_cookie = {UINT32_MAX, UINT32_MAX}}};
 	char answer[4096] __attribute__((aligned(NLMSG_ALIGNTO)));
 	const struct nlmsghdr *h = (const struct nlmsghdr *)answer;
@@ -337,4 +345,61 @@ int sockets_unix_diag(const struct file_scan *s, uint64_t ino, struct unix_diag 
 		return -EPROTO;
 	read_attributes(h, ret);
 	return 0;
+}
+
+/* --- multicast --- */
+
+static bool is_member(int dup, int level, uint32_t interface, const void *addr, size_t len)
+{
+	struct group_filter filter = {.gf_interface = interface};
+	socklen_t size = sizeof(filter);
+
+	memcpy(&filter.gf_group, addr, len);
+	return !getsockopt(dup, level, MCAST_MSFILTER, &filter, &size);
+}
+
+/* /proc/net/igmp: a line for an interface, "1 lo : ...", and, indented, one for
+ * each of its groups: the address in hexadecimal, as it lies in memory. */
+static bool is_in_v4_group(int dup, const char *line, uint32_t *interface)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+
+	if (line[0] != '\t') {
+		(void)sscanf(line, "%u", interface);
+		return false;
+	}
+	return sscanf(line, " %8x", &a.sin_addr.s_addr) == 1 &&
+	       is_member(dup, IPPROTO_IP, *interface, &a, sizeof(a));
+}
+
+/* /proc/net/igmp6: "1    lo   ff020000000000000000000000000001     1 0000000C 0" */
+static bool is_in_v6_group(int dup, const char *line)
+{
+	struct sockaddr_in6 a = {.sin6_family = AF_INET6};
+	uint32_t interface;
+	char hex[33];
+
+	if (sscanf(line, "%u %*s %32[0-9a-f]", &interface, hex) != 2 || strlen(hex) != 32)
+		return false;
+	for (int i = 0; i < 16; i++)
+		if (sscanf(hex + 2 * (size_t)i, "%2hhx", &a.sin6_addr.s6_addr[i]) != 1)
+			return false;
+	return is_member(dup, IPPROTO_IPV6, interface, &a, sizeof(a));
+}
+
+bool sockets_is_in_a_group(const struct file_scan *s, int dup)
+{
+	bool v6 = s->sock_domain == AF_INET6;
+	__cleanup_buf struct buf text = {0};
+	uint32_t interface = 0;
+	const char *line;
+
+	/* The kernel tells for a group whether a socket is in it (net/ipv4/igmp.c,
+	 * ip_mc_gsfget), not for a socket in which groups it is. */
+	if (io_read_file(s->c->remote->procfd, v6 ? "net/igmp6" : "net/igmp", &text) || !text.len)
+		return false;
+	for (line = text.p; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL)
+		if (v6 ? is_in_v6_group(dup, line) : is_in_v4_group(dup, line, &interface))
+			return true;
+	return false;
 }

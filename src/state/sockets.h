@@ -27,10 +27,15 @@ struct unix_diag {
 	uint64_t peer; /* inode, 0: none any more */
 	uint32_t shutdown;
 	bool has_name;
+	uint32_t file_ino;         /* lower half of the inode of its name; 0: no file */
+	uint32_t waiting, backlog; /* of one that listens: connections, and their limit */
 };
 
 /* Of the socket with that inode in the target's network namespace.  0, -ENOENT, or -errno. */
 int sockets_unix_diag(const struct file_scan *s, uint64_t ino, struct unix_diag *ret);
+
+/* Is the socket, of which dup is ours, in a multicast group? */
+bool sockets_is_in_a_group(const struct file_scan *s, int dup);
 
 /* "127.0.0.1:80", "[::1]:80"; returns out. */
 const char *sockets_addr_text(const void *addr, char *out, size_t size);

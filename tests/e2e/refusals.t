@@ -63,7 +63,9 @@ user netlink netlink
 root packet (packet|socket)
 user message_queue godwit-test
 user fd_in_flight (descriptor|in flight|SCM_RIGHTS)
-user unix_listening (unix|socket)
+user unix_connected (unix|socket)
+user unix_replaced (gone|directory)
+user multicast multicast
 user foreign_pipe pipe
 user child (child|process [0-9]+)
 user zombie (child|zombie)

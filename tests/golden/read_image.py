@@ -158,6 +158,11 @@ OPEN_FILE = {
     11: ("tcp listen", [("family", "u32"), ("backlog", "u32"), ("addr", 28), ("options", OPTIONS)]),
     12: ("kernel", []),
     13: ("fifo", [("pipe", "u32")]),
+    14: ("place", []),
+    15: ("udp", [("family", "u32"), ("own", 28), ("connected", "bool"), ("peer", 28),
+                 ("options", OPTIONS)]),
+    16: ("unix named", [("type", "u32"), ("listening", "bool"), ("backlog", "u32"), ("mode", "u32"),
+                        ("name", "blob"), ("options", OPTIONS)]),
 }
 
 

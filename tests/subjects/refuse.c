@@ -46,7 +46,10 @@ static int tcp_established(void)
 
 static int o_path(void)
 {
-	return open("/etc/passwd", O_PATH);
+	close(must(open("gone", O_CREAT | O_RDWR, 0600)));
+	int fd = must(open("gone", O_PATH));
+	must(unlink("gone"));
+	return fd;
 }
 static int device(void)
 {
@@ -130,7 +133,7 @@ static int fd_in_flight(void)
 	return s[1];
 }
 
-static int unix_listening(void)
+static int unix_connected(void)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "socket"};
 	int l = must(socket(AF_UNIX, SOCK_STREAM, 0)), c = must(socket(AF_UNIX, SOCK_STREAM, 0));
@@ -140,7 +143,33 @@ static int unix_listening(void)
 	must(bind(l, (void *)&a, sizeof(a)));
 	must(listen(l, 5));
 	must(connect(c, (void *)&a, sizeof(a)));
+	close(l);
+	return c;
+}
+
+/* The name leads to another socket by now. */
+static int unix_replaced(void)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "replaced"};
+	int l = must(socket(AF_UNIX, SOCK_STREAM, 0)), other = must(socket(AF_UNIX, SOCK_DGRAM, 0));
+
+	unlink("replaced");
+	must(bind(l, (void *)&a, sizeof(a)));
+	must(listen(l, 5));
+	must(rename("replaced", "kept"));
+	must(bind(other, (void *)&a, sizeof(a)));
+	close(other);
 	return l;
+}
+
+static int multicast(void)
+{
+	struct ip_mreqn group = {.imr_multiaddr.s_addr = htonl(0xe8010203)};
+	int fd = must(socket(AF_INET, SOCK_DGRAM, 0));
+
+	group.imr_ifindex = 1; /* the loopback */
+	must(setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof(group)));
+	return fd;
 }
 
 /* A pipe to another process, not at 0, 1 or 2; that process is no child of ours. */
@@ -355,7 +384,9 @@ static const struct {
 	{"packet", packet},
 	{"message_queue", message_queue},
 	{"fd_in_flight", fd_in_flight},
-	{"unix_listening", unix_listening},
+	{"unix_connected", unix_connected},
+	{"unix_replaced", unix_replaced},
+	{"multicast", multicast},
 	{"foreign_pipe", foreign_pipe},
 	{"child", child},
 	{"zombie", zombie},
