@@ -53,7 +53,7 @@ $(B)/godwit: $(call obj,$(CLI_SRC)) $(B)/libengine.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(WIRE_LIBS)
 
-$(B)/myrestart: $(call obj,src/cli/myrestart.c src/cli/leave.c src/cli/print.c) $(B)/libengine.a
+$(B)/myrestart: $(call obj,src/cli/myrestart.c src/cli/leave.c src/cli/print.c src/cli/status.c) $(B)/libengine.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
 

@@ -18,7 +18,7 @@
 #define MESSAGE_MAX 4096
 
 struct message {
-	enum { MESSAGE_NOTICE = 1, MESSAGE_PROGRESS, MESSAGE_RESULT } kind;
+	enum { MESSAGE_NOTICE = 1, MESSAGE_PROGRESS, MESSAGE_TOLD, MESSAGE_RESULT } kind;
 	int ret;
 	uint64_t done, all;
 	struct err err;
@@ -58,6 +58,17 @@ void guardian_progress(int front, uint64_t done, uint64_t all)
 		return;
 }
 
+void guardian_tell(int front, const void *p, size_t len)
+{
+	struct message m = {.kind = MESSAGE_TOLD, .all = len};
+
+	if (len > sizeof(m.bytes))
+		return;
+	memcpy(m.bytes, p, len);
+	if (send(front, &m, sizeof(m), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		return;
+}
+
 static void be_guardian(guardian_fn fn, void *arg, int front)
 {
 	struct message m = {.kind = MESSAGE_RESULT, .err = ERR_INIT};
@@ -86,6 +97,8 @@ static int receive(int fd, struct message *m, const struct guardian_listener *l)
 		return -EPIPE;
 	if (m->kind == MESSAGE_RESULT)
 		return 1;
+	if (m->kind == MESSAGE_TOLD && l->told && m->all <= MESSAGE_MAX)
+		l->told(l->arg, m->bytes, (size_t)m->all);
 	m->bytes[MESSAGE_MAX - 1] = '\0';
 	if (m->kind == MESSAGE_NOTICE && l->notice)
 		l->notice(l->arg, m->bytes);

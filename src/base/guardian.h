@@ -24,6 +24,8 @@ struct guardian_listener {
 	void (*notice)(void *arg, const char *text);
 	/* At most ten times a second: bytes done of all. */
 	void (*progress)(void *arg, uint64_t done, uint64_t all);
+	/* What guardian_tell() was given. */
+	void (*told)(void *arg, const void *p, size_t len);
 	void *arg;
 };
 
@@ -39,5 +41,8 @@ int guardian_run(guardian_fn fn, void *arg, void *result, size_t len,
 void guardian_notice(int front, const char *text);
 /* How far the work is, in bytes; cheap to call often, from one thread. */
 void guardian_progress(int front, uint64_t done, uint64_t all);
+/* Progress of another shape: len bytes (at most 4096) for told().  Lost where the command
+ * does not read. */
+void guardian_tell(int front, const void *p, size_t len);
 
 #endif

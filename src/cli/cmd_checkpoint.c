@@ -9,6 +9,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "cli/cli.h"
+#include "cli/status.h"
 
 static int usage(FILE *out, int status)
 {
@@ -134,7 +135,7 @@ int cmd_checkpoint(int argc, char **argv)
 	o.pid = (pid_t)n;
 	struct guardian_listener listener = {
 		.notice = quiet ? NULL : cli_notice,
-		.progress = !quiet && isatty(STDERR_FILENO) ? cli_progress : NULL,
+		.progress = !quiet && status_is_wanted() ? cli_progress : NULL,
 		.arg = (char[]){"checkpoint"},
 	};
 	int ret = checkpoint(&o, &listener, &result, &err);
@@ -142,7 +143,7 @@ int cmd_checkpoint(int argc, char **argv)
 	cli_progress_end();
 	if (ret)
 		return cli_fail("checkpoint", &err);
-	if (!quiet && (verbose || isatty(STDERR_FILENO)))
+	if (!quiet && (verbose || status_is_wanted()))
 		report(&o, &result, verbose);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/leave.h"
 #include "cli/migrate_report.h"
+#include "cli/status.h"
 #include "migrate/migrate.h"
 
 static int usage(FILE *out, int status)
@@ -174,7 +175,7 @@ static void report(void *arg, const struct migrate_result *r)
 {
 	const struct line *l = arg;
 
-	cli_progress_end();
+	status_clear();
 	if (!l->quiet || l->json)
 		migrate_report(&l->o, r, l->json);
 }
@@ -192,7 +193,7 @@ int cmd_migrate(int argc, char **argv)
 		return ret;
 	struct guardian_listener listener = {
 		.notice = l.quiet ? NULL : cli_notice,
-		.progress = !l.quiet && isatty(STDERR_FILENO) ? cli_progress : NULL,
+		.told = !l.quiet && status_is_wanted() ? migrate_show_progress : NULL,
 		.arg = (char[]){"migrate"},
 	};
 	if (l.o.mode == MODE_POSTCOPY) {
@@ -204,7 +205,7 @@ int cmd_migrate(int argc, char **argv)
 		l.o.mode = MODE_PRECOPY;
 	}
 	ret = migrate(&l.o, &listener, report, &l, &result, &err);
-	cli_progress_end();
+	status_clear();
 	if (ret)
 		return cli_fail("migrate", &err);
 	return l.o.follow && result.outcome == MIGRATE_MOVED ? leave_as(result.status) : EXIT_DONE;

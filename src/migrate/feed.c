@@ -250,6 +250,7 @@ static int ready(void *arg, struct err *err)
 	ret = proto_expect(f->w, &f->reader, FRAME_COMMIT, none, 0, &len, err);
 	if (ret)
 		return ret;
+	f->commit_heard = wire_now();
 	fault_point("commit heard");
 	return claim(f, err);
 }
@@ -266,7 +267,7 @@ static int commit(void *arg, struct err *err)
 		return ret;
 	f->decided = true;
 	fault_point("going");
-	f->begun = wire_now();
+	f->times.releasing = (uint64_t)(wire_now() - f->commit_heard);
 	return 0;
 }
 
@@ -278,7 +279,7 @@ static void gone(void *arg)
 	struct err ignored = ERR_INIT;
 	struct journal_record r;
 
-	f->times.releasing = (uint64_t)(wire_now() - f->begun);
+	f->times.released = (uint64_t)(wire_now() - f->commit_heard);
 	fault_point("let go");
 	if (!journal_read(f->journal, &r, &ignored)) {
 		r.state = STATE_TAKEN;
@@ -287,6 +288,7 @@ static void gone(void *arg)
 	}
 	journal_unlock(f->journal);
 	fault_point("taken");
+	f->times.answering = (uint64_t)(wire_now() - f->commit_heard);
 	proto_times_codec(&c, &f->times);
 	wire_deadline(f->w, f->timeout_ms);
 	if (proto_send_buf(f->w, FRAME_DONE, &b, &ignored))

@@ -17,7 +17,7 @@ struct feed {
 	int done_fd;    /* a byte is written to it when the program runs */
 	int timeout_ms; /* for each step of the other side's */
 	struct proto_times times;
-	int64_t begun;
+	int64_t begun, commit_heard;
 	/* The first look at the program, and which of its mapped files this host has. */
 	const struct process *first;
 	const bool *known;

@@ -86,10 +86,37 @@ static int write_journal(struct source *s, struct err *err)
 
 /* --- the ends --- */
 
-static int moved(struct source *s)
+/*
+ * How long the program stood still, as it saw it, with two clocks that are never compared:
+ * the source's from the stop until it sends COMMIT, the destination's from when it hears
+ * that until it lets the program go.  What lies between is COMMIT's way: somewhere in
+ * what the source waits for the answer beyond the destination's time.  At the least: from
+ * when all threads stood, to when the first was to be let go.  At the most: from when the
+ * first was asked to stop, to when all had been let go.
+ */
+static void reckon_downtime(struct source *s, const struct proto_times *t)
+{
+	struct migrate_result *r = s->result;
+	uint64_t here = (uint64_t)s->commit_ns - s->job.stopped_ns;
+	uint64_t waited = (uint64_t)(s->done_ns - s->commit_ns);
+	bool is_sane = t->releasing <= t->released && t->released <= t->answering &&
+		       t->answering <= waited;
+	uint64_t way = is_sane ? waited - t->answering : waited;
+
+	r->downtime_min =
+		here - (r->suspension < here ? r->suspension : here) + (is_sane ? t->releasing : 0);
+	r->downtime_max = here + way + (is_sane ? t->released : 0);
+	r->downtime = r->downtime_min + (r->downtime_max - r->downtime_min) / 2;
+	r->rest.begun = s->job.stopped_ns - (uint64_t)s->begun_ns;
+	r->rest.ns = r->downtime;
+}
+
+/* t: zeros if the destination did not tell. */
+static int moved(struct source *s, const struct proto_times *t)
 {
 	s->result->outcome = MIGRATE_MOVED;
 	s->done_ns = wire_now();
+	reckon_downtime(s, t);
 	fault_point("done heard");
 	remote_kill(&s->job.remote);
 	s->job.released = true;
@@ -191,7 +218,7 @@ static int ask_again(struct source *s, struct err *err)
 			peer_close(&l);
 		}
 		if (outcome == OUTCOME_TAKEN)
-			return moved(s);
+			return moved(s, &(struct proto_times){0});
 		if (outcome == OUTCOME_NEVER)
 			return stays(s, err);
 		if (outcome == OUTCOME_UNKNOWN)
@@ -222,15 +249,17 @@ int source_hand_over(struct source *s, struct err *err)
 	s->w->cancel_fd = -1;
 	/* What follows DONE is for the command, which has a buffer of its own. */
 	s->w->is_exact = s->o->follow;
+	progress_stage(&s->progress, STAGE_HANDOVER, 0, 0);
 	wire_deadline(s->w, s->o->timeout_ms);
+	s->commit_ns = wire_now();
 	ret = proto_send(s->w, FRAME_COMMIT, NULL, 0, err);
 	fault_point("commit sent");
 	/* Even one that could not be sent may have come: the answer decides. */
 	if (!ret)
 		ret = proto_expect(s->w, &s->reader, FRAME_DONE, buf, sizeof(buf), &len, err);
 	if (!ret && !decode_times(buf, len, &t, err)) {
-		s->result->building += t.releasing;
-		return moved(s);
+		s->result->building += t.released;
+		return moved(s, &t);
 	}
 	if (s->reader.is_refused)
 		return stays(s, err);

@@ -30,8 +30,12 @@ struct migrate_options {
 
 #define MIGRATE_ROUNDS_MAX 32
 
+/* One round of pre-copy.  What the program wrote between the begin of the round before and
+ * that of this one is what this one sends. */
 struct migrate_round {
-	uint64_t pages; /* sent, with those that are zeros */
+	uint64_t pages;      /* sent, with those that are zeros */
+	uint64_t sent_bytes; /* by the wire */
+	uint64_t begun;      /* ns since the migration began */
 	uint64_t ns;
 };
 
@@ -45,12 +49,19 @@ struct migrate_result {
 	enum migrate_outcome outcome;
 	uint32_t nthreads;
 	/* Phases, ns; of the destination's as it measured them. */
-	uint64_t bulk, suspension, checkpoint, transfer, mapping, building, handover, total,
-		downtime;
+	uint64_t bulk, suspension, checkpoint, transfer, mapping, building, handover, total;
+	/* As the program saw it: in the middle of what is known for sure. */
+	uint64_t downtime, downtime_min, downtime_max;
 	uint64_t memory_bytes; /* of the program, that have to be there */
 	uint64_t sent_bytes, pages, zero_pages, known_bytes;
 	uint32_t nrounds;
 	struct migrate_round rounds[MIGRATE_ROUNDS_MAX];
+	/* What was sent while the program stood still: as a round, from the stop to where it
+	 * goes on. */
+	struct migrate_round rest;
+	enum migrate_mode mode; /* that it came to */
+	/* Pages that were packed: bytes before and after. */
+	uint64_t packed_from, packed_to;
 	char why_total[256]; /* pre-copy was wanted and is not possible: why; or "" */
 	char host[64], tool[32], kernel[64]; /* of the destination */
 	uint64_t free_memory, needed_bytes;  /* there, and of it for the program */

@@ -128,6 +128,12 @@ int source_hear_verdict(struct source *s, struct err *err)
 
 /* --- pages --- */
 
+int source_sent(struct source *s, uint64_t bytes, struct err *err)
+{
+	progress_done(&s->progress, s->progress.now.done + bytes);
+	return job_is_cancelled(&s->job) ? err_set(err, -ECANCELED, "interrupted") : 0;
+}
+
 static int send_run(struct source *s, size_t i, struct err *err)
 {
 	const struct run *r = &s->job.proc->runs[i];
@@ -139,11 +145,24 @@ static int send_run(struct source *s, size_t i, struct err *err)
 		int ret = job_gather(&s->job, s->job.run_at[i] + done, n,
 				     s->sender.data + s->sender.len, err);
 
-		if (ret || (ret = sender_add(&s->sender, r->start + done, n, err)))
+		if (ret || (ret = sender_add(&s->sender, r->start + done, n, err)) ||
+		    (ret = source_sent(s, n, err)))
 			return ret;
 		done += n;
 	}
 	return 0;
+}
+
+/* Bytes that source_send_pages will send. */
+static uint64_t rest_bytes(const struct source *s, const struct restore *view)
+{
+	const struct process *p = s->job.proc;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < p->nruns; i++)
+		if (!(s->unchanged && s->unchanged[i]) && memory_run_wanted(view, p, &p->runs[i]))
+			sum += p->runs[i].len;
+	return sum;
 }
 
 int source_send_pages(struct source *s, struct err *err)
@@ -151,11 +170,13 @@ int source_send_pages(struct source *s, struct err *err)
 	struct process *p = s->job.proc;
 	__cleanup_free bool *known = io_alloc(p->nmapped_files + 1, sizeof(*known), err);
 	const struct restore view = {.file_matches = known};
+	uint64_t pages = s->sender.npages, sent = s->sender.sent_bytes;
 	int ret = 0;
 
 	if (!known)
 		return err->error;
 	files_carry(s->early ? s->early->proc : p, s->known, p, known);
+	progress_stage(&s->progress, STAGE_REST, rest_bytes(s, &view), 0);
 	for (size_t i = 0; i < p->nruns && !ret; i++) {
 		if (s->unchanged && s->unchanged[i])
 			continue;
@@ -164,12 +185,11 @@ int source_send_pages(struct source *s, struct err *err)
 			continue;
 		}
 		ret = send_run(s, i, err);
-		guardian_progress(s->job.front, s->job.run_at[i + 1], s->job.run_at[p->nruns]);
-		if (!ret && job_is_cancelled(&s->job))
-			ret = err_set(err, -ECANCELED, "interrupted");
 	}
 	if (ret || (ret = sender_flush(&s->sender, err)))
 		return ret;
+	s->result->rest.pages = s->sender.npages - pages;
+	s->result->rest.sent_bytes = s->sender.sent_bytes - sent;
 	fault_point("pages sent");
 	wire_deadline(s->w, s->o->timeout_ms);
 	return proto_send(s->w, FRAME_END, NULL, 0, err);

@@ -101,28 +101,23 @@ static int send_range(struct source *s, uint64_t start, uint64_t end, struct err
 		n = read_running(s, start, s->sender.data + s->sender.len, n);
 		if (n)
 			ret = sender_add(&s->sender, start, n, err);
-		if (ret)
-			return ret;
 		/* A page that went away meanwhile is in no run at the stop, or in one
 		 * that is sent then. */
-		start += n ? n : PAGE_SIZE_4K;
+		n = n ? n : PAGE_SIZE_4K;
+		if (ret || (ret = source_sent(s, n, err)))
+			return ret;
+		start += n;
 	}
 	return 0;
 }
 
-static int send_ranges(struct source *s, const struct ranges *r, uint64_t all, struct err *err)
+static int send_ranges(struct source *s, const struct ranges *r, struct err *err)
 {
-	uint64_t done = 0;
-
 	for (size_t i = 0; i < r->n; i++) {
 		int ret = send_range(s, r->v[i].start, r->v[i].end, err);
 
-		if (!ret && job_is_cancelled(&s->job))
-			ret = err_set(err, -ECANCELED, "interrupted");
 		if (ret)
 			return ret;
-		done += r->v[i].end - r->v[i].start;
-		guardian_progress(s->job.front, done, all);
 	}
 	return sender_flush(&s->sender, err);
 }
@@ -177,12 +172,27 @@ static int begin_round(struct source *s, uint32_t number, const struct ranges *r
 	return proto_send_buf(s->w, FRAME_ROUND, &b, err);
 }
 
+/* The bytes were written since the round before began; the first sends all there is. */
+static void begin_report(struct source *s, int64_t now, uint64_t bytes)
+{
+	struct migrate_round *round = &s->result->rounds[s->result->nrounds];
+	uint64_t took, rate = 0;
+
+	round->begun = (uint64_t)(now - s->begun_ns);
+	if (s->result->nrounds) {
+		took = round->begun - round[-1].begun;
+		rate = took ? (uint64_t)((double)bytes * 1e9 / (double)took) : 0;
+	}
+	progress_stage(&s->progress, STAGE_ROUND, bytes, rate);
+}
+
 /* One round; *ret_bytes were written since the last.  1: let that be the last stop's. */
 static int one_round(struct source *s, struct ranges *r, double *rate, uint64_t *ret_bytes,
 		     struct err *err)
 {
 	struct migrate_result *m = s->result;
 	struct migrate_round *round = &m->rounds[m->nrounds];
+	uint64_t sent = s->sender.sent_bytes;
 	int64_t begun;
 	int ret;
 
@@ -191,13 +201,14 @@ static int one_round(struct source *s, struct ranges *r, double *rate, uint64_t 
 	    (ret = track_round(s->track, add_range, r, ret_bytes, err)))
 		return ret;
 	begun = wire_now();
+	begin_report(s, begun, *ret_bytes);
 	/* One more number than there are rounds: zero is for what comes to fresh memory. */
-	if ((ret = begin_round(s, m->nrounds, r, err)) ||
-	    (ret = send_ranges(s, r, *ret_bytes, err)))
+	if ((ret = begin_round(s, m->nrounds, r, err)) || (ret = send_ranges(s, r, err)))
 		return ret;
 	fault_point("round sent");
 	round->pages = *ret_bytes / PAGE_SIZE_4K;
 	round->ns = (uint64_t)(wire_now() - begun);
+	round->sent_bytes = s->sender.sent_bytes - sent;
 	m->nrounds++;
 	if (round->ns && *ret_bytes)
 		*rate = (double)*ret_bytes * 1e9 / (double)round->ns;

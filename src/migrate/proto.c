@@ -62,6 +62,8 @@ void proto_times_codec(struct codec *c, struct proto_times *t)
 	codec_u64(c, &t->mapping);
 	codec_u64(c, &t->building);
 	codec_u64(c, &t->releasing);
+	codec_u64(c, &t->released);
+	codec_u64(c, &t->answering);
 }
 
 /* --- errors as frames --- */

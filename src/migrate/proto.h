@@ -73,7 +73,10 @@ struct proto_welcome {
 
 /* What the destination measured, ns. */
 struct proto_times {
-	uint64_t mapping, building, releasing;
+	uint64_t mapping, building;
+	/* In DONE, since COMMIT was heard: until the program was to be let go, until all of
+	 * it was, and until this was said. */
+	uint64_t releasing, released, answering;
 };
 
 /* Of a model, in FILES. */

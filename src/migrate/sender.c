@@ -87,6 +87,8 @@ int sender_flush(struct sender *s, struct err *err)
 		learn(&s->packer.wire_ns,
 		      (double)(wire_now() - begun) / (double)(v[0].iov_len + v[1].iov_len));
 	s->packer.frames++;
+	s->packer.from_bytes += packed ? s->len : 0;
+	s->packer.to_bytes += packed;
 	s->sent_bytes += v[0].iov_len + v[1].iov_len;
 	s->pages->n = s->len = s->all = 0;
 	return 0;

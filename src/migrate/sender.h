@@ -9,10 +9,11 @@ struct packer {
 	void *context;
 	uint8_t *out;
 	size_t out_cap;
-	double wire_ns;  /* to send a byte */
-	double pack_ns;  /* to pack a byte */
-	double ratio;    /* packed bytes for each byte */
-	uint64_t frames; /* so far */
+	double wire_ns;                /* to send a byte */
+	double pack_ns;                /* to pack a byte */
+	double ratio;                  /* packed bytes for each byte */
+	uint64_t frames;               /* so far */
+	uint64_t from_bytes, to_bytes; /* that were packed: before, after */
 };
 
 struct sender {

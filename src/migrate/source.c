@@ -165,7 +165,7 @@ struct order {
 	struct proto_welcome welcome;
 };
 
-static void report(struct source *s, int64_t begun, int64_t ended)
+static void report(struct source *s, int64_t ended)
 {
 	struct migrate_result *r = s->result;
 
@@ -174,8 +174,22 @@ static void report(struct source *s, int64_t begun, int64_t ended)
 	r->sent_bytes = s->sender.sent_bytes;
 	r->pages = s->sender.npages;
 	r->zero_pages = s->sender.nzero;
-	r->total = (uint64_t)(ended - begun);
-	r->downtime = (uint64_t)(s->done_ns ? s->done_ns : ended) - s->job.stopped_ns;
+	/* What comes after the answer, the end of the copy here, is only of the total. */
+	if (s->done_ns)
+		r->handover -= (uint64_t)(ended - s->done_ns);
+	r->packed_from = s->sender.packer.from_bytes;
+	r->packed_to = s->sender.packer.to_bytes;
+	r->mode = r->nrounds ? MODE_PRECOPY : MODE_TOTAL;
+	r->total = (uint64_t)(ended - s->begun_ns);
+}
+
+/* Wherever the interruption was noticed, this is what the person wants to know. */
+static void say_interrupted(const struct source *s, struct err *err)
+{
+	if (err->error != -ECANCELED || s->reader.is_refused || !job_is_cancelled(&s->job))
+		return;
+	*err = ERR_INIT;
+	err_set(err, -ECANCELED, "interrupted: process %d goes on here", s->o->pid);
 }
 
 /* Runs in the guardian. */
@@ -192,8 +206,9 @@ static int work(void *arg, int front, void *result, struct err *err)
 		.journal = {.fd = -1},
 		.memfd = -1,
 		.job_options = {.pid = order->program},
+		.begun_ns = wire_now(),
+		.progress = {.front = front},
 	};
-	int64_t begun = wire_now();
 	int ret = job_init(&s.job, &s.job_options, front, err);
 
 	if (ret)
@@ -208,10 +223,11 @@ static int work(void *arg, int front, void *result, struct err *err)
 	if (ret) {
 		hear_why(&s, err);
 		job_explain_end(&s.job, err);
+		say_interrupted(&s, err);
 	} else if (s.o->ask_only) {
 		s.result->outcome = MIGRATE_ASKED;
 	}
-	report(&s, begun, wire_now());
+	report(&s, wire_now());
 	/* The guardian's own error may come in after the verdict of the peer. */
 	if (ret && !s.reader.is_refused && s.w->fd >= 0) {
 		wire_deadline(s.w, 1000);

@@ -5,6 +5,7 @@
 #include "checkpoint/internal.h"
 #include "migrate/journal.h"
 #include "migrate/migrate.h"
+#include "migrate/progress.h"
 #include "migrate/sender.h"
 
 /* Everything of one migration.  Lives in the guardian. */
@@ -27,9 +28,16 @@ struct source {
 	int memfd;           /* /proc/PID/mem, while it runs; -1 */
 	bool *unchanged;     /* per run of the job: the destination has it as it is */
 	bool held;           /* in a group stop */
+	int64_t commit_ns;   /* when COMMIT was sent */
 	int64_t done_ns;     /* when the answer came that it runs over there */
+	int64_t begun_ns;    /* of all of it */
+	struct progress progress;
 	struct migrate_result *result;
 };
+
+/* model.c: so many bytes of memory more are on their way.  Counts them for who waits;
+ * -ECANCELED if that one has had enough. */
+int source_sent(struct source *s, uint64_t bytes, struct err *err) __must_check;
 
 /* precopy.c: sends memory while the program runs, until the rest is small. */
 int source_begin_tracking(struct source *s, struct err *err) __must_check;
