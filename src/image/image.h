@@ -42,6 +42,7 @@ enum image_note_type {
 	NOTE_ADVICE = 0x4744000b,       /* madvise(2), mlock(2) */
 	NOTE_PLACES = 0x4744000c,       /* where the runs are in the data area */
 	NOTE_PARENT = 0x4744000d,       /* the image that holds the other runs */
+	NOTE_POSIX_TIMERS = 0x4744000e,
 };
 
 /* Required feature bits: docs/IMAGE-FORMAT.md, section 9. */

@@ -31,6 +31,7 @@
 #include "remote/explain.h"
 #include "restart/internal.h"
 #include "state/memory.h"
+#include "state/timers_posix.h"
 
 #define PLACE_MIN 0x10000000ULL
 #define PLACE_EARLY 0x200000000000ULL
@@ -228,6 +229,8 @@ static int second_program(struct rebuild *b, struct err *err)
 	program_init(&b->prog, r->scratch + r->scratch_len - REMOTE_DATA_LEN, REMOTE_DATA_LEN,
 		     REMOTE_CALL_CAP, err);
 	r->prog = &b->prog;
+	if (timers_posix_restore(r, &b->proc, err))
+		return err->error;
 	return state_threads.restore(r, &b->proc, err);
 }
 
@@ -364,6 +367,15 @@ static bool has_pending(const struct pending_signal *v, size_t n, int sig)
 	return false;
 }
 
+/* Its timers may expire while the program is being made. */
+static bool is_timed(const struct process *p, int sig)
+{
+	for (size_t i = 0; i < p->nposix_timers; i++)
+		if (p->posix_timers[i].signal == sig)
+			return true;
+	return false;
+}
+
 /*
  * The signal by which a thread tells that its calls are done is the only one that
  * is not blocked meanwhile: were it among those that are made pending again, the
@@ -372,7 +384,7 @@ static bool has_pending(const struct pending_signal *v, size_t n, int sig)
 static int choose_bell(const struct process *p)
 {
 	for (int sig = SIGURG;; sig = sig == SIGURG ? 64 : sig - 1) {
-		bool pending = has_pending(p->pending, p->npending, sig);
+		bool pending = has_pending(p->pending, p->npending, sig) || is_timed(p, sig);
 
 		for (size_t i = 0; i < p->nthreads && !pending; i++)
 			pending = has_pending(p->threads[i].pending, p->threads[i].npending, sig);

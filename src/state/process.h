@@ -150,6 +150,15 @@ struct itimer_state {
 	uint64_t value_us, interval_us;
 };
 
+/* timer_create(2). */
+struct posix_timer {
+	int32_t id, clock, signal;
+	uint64_t value;  /* sigev_value */
+	bool is_silent;  /* SIGEV_NONE */
+	uint32_t thread; /* SIGEV_THREAD_ID: index in threads; UINT32_MAX: the process */
+	int64_t left_ns, interval_ns; /* left_ns 0: not armed */
+};
+
 struct process {
 	struct system_info system;
 	/* identity */
@@ -190,7 +199,9 @@ struct process {
 	struct sigaction_state sigactions[64]; /* [signo - 1] */
 	struct pending_signal *pending;        /* process-directed */
 	size_t npending;
-	struct itimer_state itimers[3]; /* ITIMER_REAL, _VIRTUAL, _PROF */
+	struct itimer_state itimers[3];   /* ITIMER_REAL, _VIRTUAL, _PROF */
+	struct posix_timer *posix_timers; /* ids ascend */
+	size_t nposix_timers;
 	struct file_table *files;
 };
 

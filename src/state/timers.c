@@ -1,5 +1,4 @@
-/* The three interval timers of setitimer(2), and with them alarm(2).  POSIX
- * timers are refused. */
+/* The three interval timers of setitimer(2), and with them alarm(2). */
 #include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -11,28 +10,13 @@
 
 static const char *const names[] = {"ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"};
 
-static int refuse_posix_timers(struct capture *c, struct err *err)
-{
-	__cleanup_buf struct buf b = {0};
-
-	/* CONFIG_CHECKPOINT_RESTORE shows them; without it there is nothing to read. */
-	if (io_read_file(c->remote->procfd, "timers", &b) || !b.len)
-		return 0;
-	b.p[strcspn(b.p, "\n")] = '\0';
-	err_refuse(err, "cannot save the POSIX timer '%s' of process %d", b.p, c->remote->pid);
-	return err_hint(err, "delete it (timer_delete) before the checkpoint, or use "
-			     "timerfd_create or setitimer");
-}
-
 static int capture(struct capture *c, struct process *p, struct err *err)
 {
 	struct itimerval v[3];
 	struct program prog;
 	uint64_t out;
-	int ret = refuse_posix_timers(c, err);
+	int ret;
 
-	if (ret)
-		return ret;
 	program_init(&prog, c->remote->data, REMOTE_DATA_LEN, REMOTE_CALL_CAP, err);
 	program_reserve(&prog, sizeof(v) + 64);
 	out = program_data(&prog, NULL, sizeof(v));

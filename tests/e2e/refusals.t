@@ -66,6 +66,7 @@ user fd_in_flight (descriptor|in flight|SCM_RIGHTS)
 user unix_connected (unix|socket)
 user unix_replaced (gone|directory)
 user multicast multicast
+user thread_clock clock
 user foreign_pipe pipe
 user child (child|process [0-9]+)
 user zombie (child|zombie)

@@ -185,13 +185,16 @@ CPUS = [("policy", "u32"), ("flags", "u32"), ("nice", "i32"), ("priority", "u32"
 SCHEDULING = [("timerslack", "u64"), ("subreaper", "u32"), ("thp_disable", "u32"),
               ("threads", ("list", CPUS, 1 << 22))]
 
+POSIX_TIMERS = ("list", [("id", "i32"), ("clock", "i32"), ("signal", "i32"), ("value", "u64"),
+                         ("silent", "bool"), ("thread", "u32"), ("left", "i64"), ("interval", "i64")], 1 << 20)
+
 ADVICE = ("list", [("start", "u64"), ("end", "u64"), ("flags", "u32")], 1 << 22)
 
 NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPINGS), 4: ("RUNS", RUNS),
          5: ("THREAD", THREAD), 6: ("SIGNALS", SIGNALS), 7: ("TIMERS", TIMERS), 8: ("FILES", FILES),
          9: ("SURROUNDINGS", SURROUNDINGS), 10: ("SCHEDULING", SCHEDULING), 11: ("ADVICE", ADVICE),
-         12: ("PLACES", PLACES), 13: ("PARENT", PARENT)}
-ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13)]
+         12: ("PLACES", PLACES), 13: ("PARENT", PARENT), 14: ("POSIX TIMERS", POSIX_TIMERS)}
+ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14)]
 NEEDS_PLACES, NEEDS_PARENT = 1, 2
 CLEAN, BELOW = 1, 2
 

@@ -338,6 +338,24 @@ static int lost_call(void)
 	return -2;
 }
 
+static void *other_thread(void *arg)
+{
+	pause();
+	return arg;
+}
+
+/* A timer of the CPU time of the thread that made it: the kernel does not show which. */
+static int thread_clock(void)
+{
+	struct sigevent ev = {.sigev_notify = SIGEV_NONE};
+	pthread_t other;
+	timer_t t;
+
+	must(-pthread_create(&other, NULL, other_thread, NULL));
+	must(timer_create(CLOCK_THREAD_CPUTIME_ID, &ev, &t));
+	return -2;
+}
+
 static void caught(int s)
 {
 	(void)s;
@@ -399,6 +417,7 @@ static const struct {
 	{"foreign_shared_memory", foreign_shared_memory},
 	{"lost_call", lost_call},
 	{"no_bell", no_bell},
+	{"thread_clock", thread_clock},
 };
 
 int main(int argc, char **argv)
