@@ -13,11 +13,12 @@
 static const struct paint {
 	const char *name, *light, *dark;
 } paints[] = {
-	{"paper", "#ffffff", "#14181d"}, {"ink", "#1c2126", "#e8ebee"},
-	{"dim", "#5a646e", "#a0aab4"},   {"grid", "#dde2e7", "#333b44"},
-	{"a", "#2a78c2", "#5aa5ea"},     {"b", "#d9822b", "#f0a85a"},
-	{"c", "#b8324f", "#f0708b"},     {"d", "#2e8b62", "#5cc796"},
-	{"e", "#7a5ab8", "#ad92e6"},     {"f", "#8a8f96", "#8f979f"},
+	{"paper", "#ffffff", "#14181d"},  {"ink", "#1c2126", "#e8ebee"},
+	{"dim", "#5a646e", "#a0aab4"},    {"grid", "#dde2e7", "#333b44"},
+	{"a", "#2a78c2", "#5aa5ea"},      {"b", "#d9822b", "#f0a85a"},
+	{"c", "#b8324f", "#f0708b"},      {"d", "#2e8b62", "#5cc796"},
+	{"e", "#7a5ab8", "#ad92e6"},      {"f", "#8a8f96", "#8f979f"},
+	{"c-soft", "#f3d5dc", "#4a2733"},
 };
 
 /* What a viewer without style sheets (there are some) shows is black on white. */

@@ -15,6 +15,7 @@
  *     ink, dim      text, and text of less weight
  *     paper, grid   background, and thin lines upon it
  *     a ... f       the colours of data, to be told apart by most eyes
+ *     c-soft        for an area behind data
  */
 #ifndef GODWIT_BASE_SVG_H
 #define GODWIT_BASE_SVG_H

@@ -10,6 +10,7 @@
 
 #include "cli/cli.h"
 #include "cli/leave.h"
+#include "cli/migrate_plot.h"
 #include "cli/migrate_report.h"
 #include "cli/status.h"
 #include "migrate/migrate.h"
@@ -40,13 +41,15 @@ static int usage(FILE *out, int status)
 		"      --ssh COMMAND       instead of ssh; also GODWIT_SSH\n"
 		"      --remote-godwit PATH  the godwit of the other host\n"
 		"      --json              report on standard output, as JSON\n"
+		"      --plot FILE         draw the rounds over time (SVG)\n"
 		"  -q, --quiet             only errors\n");
 	return status;
 }
 
 struct line {
 	struct migrate_options o;
-	const char *stdio;
+	const char *stdio, *plot_file;
+	struct plot plot;
 	bool quiet, json;
 };
 
@@ -59,7 +62,17 @@ static bool parse_number(const char *s, long min, long max, long *ret)
 	return *s && !*end && !errno && *ret >= min && *ret <= max;
 }
 
-enum { OPT_MODE = 256, OPT_PAUSE, OPT_DRY, OPT_STDIO, OPT_TIMEOUT, OPT_SSH, OPT_REMOTE, OPT_JSON };
+enum {
+	OPT_MODE = 256,
+	OPT_PAUSE,
+	OPT_DRY,
+	OPT_STDIO,
+	OPT_TIMEOUT,
+	OPT_SSH,
+	OPT_REMOTE,
+	OPT_JSON,
+	OPT_PLOT
+};
 
 /* EXIT_DONE, or the status to leave with. */
 static int take_option(struct line *l, int c, const char *arg)
@@ -100,6 +113,9 @@ static int take_option(struct line *l, int c, const char *arg)
 		return EXIT_DONE;
 	case OPT_REMOTE:
 		l->o.peer.remote = arg;
+		return EXIT_DONE;
+	case OPT_PLOT:
+		l->plot_file = arg;
 		return EXIT_DONE;
 	case OPT_JSON:
 		l->json = true;
@@ -147,6 +163,7 @@ static int parse(struct line *l, int argc, char **argv)
 		{"ssh", required_argument, NULL, OPT_SSH},
 		{"remote-godwit", required_argument, NULL, OPT_REMOTE},
 		{"json", no_argument, NULL, OPT_JSON},
+		{"plot", required_argument, NULL, OPT_PLOT},
 		{"quiet", no_argument, NULL, 'q'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
@@ -161,6 +178,8 @@ static int parse(struct line *l, int argc, char **argv)
 			return ret;
 	if (argc - optind < 2)
 		return cli_usage("migrate", optind == argc ? "which PID?" : "to which host?");
+	if (l->plot_file && l->o.ask_only)
+		return cli_usage("migrate", "--plot: a dry run has no rounds to draw");
 	if (argc - optind > 2)
 		return cli_usage("migrate", "one PID and one host only, not '%s', too",
 				 argv[optind + 2]);
@@ -173,16 +192,22 @@ static int parse(struct line *l, int argc, char **argv)
 
 static void report(void *arg, const struct migrate_result *r)
 {
-	const struct line *l = arg;
+	struct line *l = arg;
+	struct err err = ERR_INIT;
 
 	status_clear();
 	if (!l->quiet || l->json)
 		migrate_report(&l->o, r, l->json);
+	/* The program has moved, picture or not. */
+	if (l->plot.fd >= 0 && r->outcome == MIGRATE_MOVED &&
+	    migrate_plot_draw(&l->plot, l->o.pid, r, &err))
+		cli_notice((char[]){"migrate"}, err.what);
 }
 
 int cmd_migrate(int argc, char **argv)
 {
-	struct line l = {.o = {.timeout_ms = 10000, .mode = MODE_PRECOPY, .max_pause_ms = 20}};
+	struct line l = {.o = {.timeout_ms = 10000, .mode = MODE_PRECOPY, .max_pause_ms = 20},
+			 .plot = {.fd = -1}};
 	struct migrate_result result = {0};
 	struct err err = ERR_INIT;
 	char words[1200];
@@ -204,8 +229,11 @@ int cmd_migrate(int argc, char **argv)
 				"meets a page that is still over here would fail; doing pre-copy");
 		l.o.mode = MODE_PRECOPY;
 	}
+	if (l.plot_file && migrate_plot_open(&l.plot, l.plot_file, &err))
+		return cli_fail("migrate", &err);
 	ret = migrate(&l.o, &listener, report, &l, &result, &err);
 	status_clear();
+	migrate_plot_drop(&l.plot);
 	if (ret)
 		return cli_fail("migrate", &err);
 	return l.o.follow && result.outcome == MIGRATE_MOVED ? leave_as(result.status) : EXIT_DONE;

@@ -198,6 +198,7 @@ static void answer(struct report *rep, const struct migrate_options *o,
 	report_str(rep, "outcome", NULL, "%s", moved ? "moved" : "possible");
 	report_i64(rep, "pid", NULL, o->pid);
 	report_str(rep, "host", NULL, "%s", r->host);
+	report_str(rep, "program", NULL, "%s", r->program);
 	report_u64(rep, "threads", NULL, r->nthreads);
 	report_str(rep, "mode_asked", NULL, "%s", migrate_mode_name(o->mode));
 	report_opt(rep, "mode", NULL, moved ? migrate_mode_name(r->mode) : NULL);

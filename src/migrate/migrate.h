@@ -48,6 +48,7 @@ enum migrate_outcome {
 struct migrate_result {
 	enum migrate_outcome outcome;
 	uint32_t nthreads;
+	char program[32]; /* its name, as the kernel has it */
 	/* Phases, ns; of the destination's as it measured them. */
 	uint64_t bulk, suspension, checkpoint, transfer, mapping, building, handover, total;
 	/* As the program saw it: in the middle of what is known for sure. */

@@ -170,6 +170,7 @@ static void report(struct source *s, int64_t ended)
 	struct migrate_result *r = s->result;
 
 	r->nthreads = (uint32_t)s->job.proc->nthreads;
+	snprintf(r->program, sizeof(r->program), "%s", s->job.proc->comm);
 	r->memory_bytes = memory_stored_bytes(s->job.proc);
 	r->sent_bytes = s->sender.sent_bytes;
 	r->pages = s->sender.npages;

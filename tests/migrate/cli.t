@@ -107,4 +107,88 @@ json() { # MODE
 }
 try json_is_complete json pre-copy
 try json_of_total_copy_is_complete json total
+plot() { # MODE
+	become user
+	two_hosts
+	serve_on beta
+	pipe_on alpha "$B/migrate/churner" "$W/numbers" 32
+	wait_alive "$PID" 30 has out '^ready'
+	migrate_from alpha "tls://$BETA:$PORT" --key key --json --plot picture.svg --mode "$1"
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	: >numbers.stop
+	MODE=$1 PID=$PID /usr/bin/python3 - <<-'P' || fail "$(cat cmd.out)"
+		import json, os, re
+		import xml.etree.ElementTree as tree
+		d = json.load(open("cmd.out"))
+		svg = tree.parse("picture.svg").getroot()
+		space = "{http://www.w3.org/2000/svg}"
+		assert svg.tag == space + "svg"
+		width, height = (float(svg.get(k)) for k in ("width", "height"))
+		# It needs nothing else, and is for both kinds of background.
+		text = open("picture.svg").read()
+		assert not re.search(r"href|url\(|<script|<image", text) and "prefers-color-scheme:dark" in text
+		title = svg.find(space + "title").text
+		assert title == f"churner (process {os.environ['PID']}): alpha to beta, {os.environ['MODE']}", title
+		def rects(name):
+		    return svg.find(f"{space}g[@id='{name}']").findall(space + "rect")
+		n = len(d["rounds"])
+		assert len(rects("rounds-over-time")) == max(n, 1) and len(rects("sent-by-round")) == n + 1
+		# Bars over time are where their rounds were; their heights go by the rate.
+		bars = rects("rounds-over-time")
+		pause, = rects("pause")
+		def box(r):
+		    return [float(r.get(k)) for k in ("x", "y", "width", "height")]
+		if n:
+		    scale = (box(pause)[0] - box(bars[0])[0]) / (d["stop"]["begun_ns"] - d["rounds"][0]["begun_ns"])
+		    for bar, v in zip(bars, d["rounds"]):
+		        x = box(bars[0])[0] + (v["begun_ns"] - d["rounds"][0]["begun_ns"]) * scale
+		        assert abs(box(bar)[0] - x) < 0.5, (box(bar), x)
+		        assert abs(box(bar)[2] - v["ns"] * scale) < 0.5 or box(bar)[2] < 2
+		        first = d["rounds"][0]
+		        ratio = (v["bytes"] / v["ns"]) / (first["bytes"] / first["ns"])
+		        assert abs(box(bar)[3] - box(bars[0])[3] * ratio) < 0.02 * box(bar)[3] + 0.5
+		sent = [v["sent"] for v in d["rounds"]] + [d["stop"]["sent"]]
+		heights = [box(r)[3] for r in rects("sent-by-round")]
+		for a, b in zip(sorted(zip(sent, heights)), sorted(zip(sent, heights))[1:]):
+		    assert a[1] <= b[1]
+		for r in svg.iter(space + "rect"):
+		    x, y, w, h = box(r)
+		    assert 0 <= x and 0 <= y and x + w <= width and y + h <= height, box(r)
+		assert len(svg.findall(space + "polyline")) == (n > 1)
+	P
+	wait_for 30 has over '^ok$'
+}
+try the_picture_shows_the_rounds plot pre-copy
+try the_picture_of_a_total_copy plot total
+
+no_plot() {
+	become user
+	serve_on beta
+	count_on alpha
+	migrate_from alpha "tls://$BETA:$PORT" --key key --plot nowhere/picture.svg
+	[[ $RC == 1 ]] || fail "exit status $RC"
+	says "cannot write to 'nowhere/picture.svg': No such file"
+	migrate_from alpha "tls://$BETA:$PORT" --key key --plot picture.svg --dry-run
+	[[ $RC == 2 ]] || fail "exit status $RC of a dry run"
+	echo other >old.svg
+	chmod 666 old.svg
+	migrate_from alpha tls://127.0.0.1:9 --key key --plot old.svg
+	migrate_from alpha tls://127.0.0.1:9 --key key --plot picture.svg
+	[[ $RC == 1 ]] || fail "exit status $RC to a closed port"
+	[[ ! -e picture.svg ]] || fail "an empty picture is left"
+	[[ $(cat old.svg) == other ]] || fail "the old file was changed"
+	finish_counter out
+}
+try a_picture_that_cannot_be_written_moves_nothing no_plot
+
+full_plot() {
+	become user
+	serve_on beta
+	count_on alpha
+	migrate_from alpha "tls://$BETA:$PORT" --key key --plot /dev/full
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	says "cannot write to '/dev/full'" 'goes on on'
+	finish_counter over
+}
+try a_full_disk_under_the_picture_is_told full_plot
 finish
