@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -205,6 +206,15 @@ int cmd_serve(int argc, char **argv)
 	return ret ? cli_fail("serve", &err) : EXIT_DONE;
 }
 
+/* Standard error is the terminal of who migrates, and says it there. */
+static void log_system(void *arg, const char *text)
+{
+	openlog("godwit-receive", LOG_PID, LOG_DAEMON);
+	syslog(LOG_INFO, "%s", text);
+	closelog(); /* no descriptor stays that the program could get */
+	(void)arg;
+}
+
 int cmd_receive(int argc, char **argv)
 {
 	struct line l = {.name = "receive", .receives = true};
@@ -228,7 +238,10 @@ int cmd_receive(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	wire_init_pair(&w, in, out, "the other host");
 	w.magic = PROTO_MAGIC;
+	l.o.target.log = l.quiet ? NULL : log_system;
 	ret = target_serve(&w, &l.o.target, &err);
+	if (ret && !l.quiet)
+		log_system(NULL, err.what);
 	/* The other side has been told, and tells the person. */
 	return ret ? err.exit : EXIT_DONE;
 }

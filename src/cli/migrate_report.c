@@ -187,6 +187,7 @@ static void destination(struct report *rep, const struct migrate_options *o,
 	report_str(rep, "tool", NULL, "%s", r->tool);
 	report_str(rep, "kernel", NULL, "%s", r->kernel);
 	report_u64(rep, "free_memory", NULL, r->free_memory);
+	report_i64(rep, "pid", NULL, r->pid);
 	report_end(rep);
 }
 
@@ -194,7 +195,10 @@ static void answer(struct report *rep, const struct migrate_options *o,
 		   const struct migrate_result *r)
 {
 	bool moved = r->outcome == MIGRATE_MOVED;
+	char there[40] = "";
 
+	if (r->pid)
+		snprintf(there, sizeof(there), ", as process %d", r->pid);
 	report_str(rep, "outcome", NULL, "%s", moved ? "moved" : "possible");
 	report_i64(rep, "pid", NULL, o->pid);
 	report_str(rep, "host", NULL, "%s", r->host);
@@ -206,8 +210,8 @@ static void answer(struct report *rep, const struct migrate_options *o,
 		report_opt(rep, "stopped_because", "stopped for all of it, since",
 			   *r->why_total ? r->why_total : NULL);
 	if (moved)
-		report_line(rep, "process %d goes on on %s (%s, Linux %s)", o->pid, r->host,
-			    r->tool, r->kernel);
+		report_line(rep, "process %d goes on on %s%s (%s, Linux %s)", o->pid, r->host,
+			    there, r->tool, r->kernel);
 	else
 		report_line(rep, "%s (%s, Linux %s) can take process %d: nothing was moved",
 			    r->host, r->tool, r->kernel, o->pid);

@@ -119,6 +119,8 @@ static int take_pages(struct feed *f, const struct restore *r, struct remote *re
 {
 	int ret = proto_pages_decode(f->frame, len, f->unpacked, f->pages, err);
 
+	for (size_t i = 0; i < f->pages->n && !ret; i++)
+		f->arrival.bytes += f->pages->range[i].len;
 	if (!ret && early)
 		ret = make_room(r, remote, f->pages, err);
 	if (!ret && f->round == 0)
@@ -136,6 +138,7 @@ static int take_round(struct feed *f, const struct restore *r, struct remote *re
 	int ret = 0;
 
 	codec_u32(&c, &f->round);
+	f->arrival.rounds++;
 	codec_array(&c, &v, &n, sizeof(*v), 16, PROTO_FILES_MAX / 16);
 	for (size_t i = 0; i < n; i++) {
 		codec_u64(&c, &v[i].start);
@@ -288,13 +291,14 @@ static void gone(void *arg)
 	}
 	journal_unlock(f->journal);
 	fault_point("taken");
+	f->times.pid = (uint32_t)f->pid;
 	f->times.answering = (uint64_t)(wire_now() - f->commit_heard);
 	proto_times_codec(&c, &f->times);
 	wire_deadline(f->w, f->timeout_ms);
 	if (proto_send_buf(f->w, FRAME_DONE, &b, &ignored))
 		ignored = ERR_INIT; /* it will ask */
 	fault_point("done said");
-	if (write(f->done_fd, "d", 1) != 1)
+	if (write(f->done_fd, &f->arrival, sizeof(f->arrival)) < 0)
 		return;
 }
 

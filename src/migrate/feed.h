@@ -10,11 +10,19 @@
 #include "migrate/proto.h"
 #include "restart/restart.h"
 
+/* What came, for the log. */
+struct arrival {
+	uint64_t bytes; /* of memory, zeros among them */
+	uint32_t rounds;
+};
+
 struct feed {
 	struct wire *w;
 	struct proto_reader reader;
 	struct journal *journal;
-	int done_fd;    /* a byte is written to it when the program runs */
+	int done_fd; /* a struct arrival is written to it when the program runs */
+	pid_t pid;   /* of the program's process, or of its thin parent */
+	struct arrival arrival;
 	int timeout_ms; /* for each step of the other side's */
 	struct proto_times times;
 	int64_t begun, commit_heard;

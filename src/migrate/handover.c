@@ -259,6 +259,7 @@ int source_hand_over(struct source *s, struct err *err)
 		ret = proto_expect(s->w, &s->reader, FRAME_DONE, buf, sizeof(buf), &len, err);
 	if (!ret && !decode_times(buf, len, &t, err)) {
 		s->result->building += t.released;
+		s->result->pid = (pid_t)t.pid;
 		return moved(s, &t);
 	}
 	if (s->reader.is_refused)

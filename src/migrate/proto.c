@@ -64,6 +64,7 @@ void proto_times_codec(struct codec *c, struct proto_times *t)
 	codec_u64(c, &t->releasing);
 	codec_u64(c, &t->released);
 	codec_u64(c, &t->answering);
+	codec_u32(c, &t->pid);
 }
 
 /* --- errors as frames --- */

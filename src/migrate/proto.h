@@ -77,6 +77,7 @@ struct proto_times {
 	/* In DONE, since COMMIT was heard: until the program was to be let go, until all of
 	 * it was, and until this was said. */
 	uint64_t releasing, released, answering;
+	uint32_t pid; /* in DONE: of the program over there */
 };
 
 /* Of a model, in FILES. */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "base/report.h"
 #include "migrate/feed.h"
 #include "migrate/files.h"
 #include "migrate/model_in.h"
@@ -37,6 +38,7 @@ struct target {
 	struct model_in model;
 	struct process proc;
 	bool *known;
+	int64_t begun;
 	int io[3];    /* the program's 0, 1, 2 */
 	int relay[3]; /* our ends of them, or -1 */
 	uid_t uid;    /* whose program it is */
@@ -52,6 +54,10 @@ static void say(const struct target *t, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	/* Names are the other side's: a log is no place for its control characters. */
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
 	if (t->o->log)
 		t->o->log(t->o->arg, text);
 }
@@ -251,6 +257,7 @@ static void be_program(struct target *t, int done_fd)
 		.w = t->w,
 		.journal = &t->journal,
 		.done_fd = done_fd,
+		.pid = getpid(),
 		.timeout_ms = t->o->timeout_ms,
 		.first = &t->proc,
 		.known = t->known,
@@ -360,26 +367,40 @@ static void note_end(struct target *t, bool was_done, int status)
 		journal_close(&j);
 	}
 	if (WIFEXITED(status))
-		say(t, "process %.16s ended with status %d", t->proc.comm, WEXITSTATUS(status));
+		say(t, "%s ended with status %d", t->proc.comm, WEXITSTATUS(status));
 	else
-		say(t, "process %.16s was ended by signal %d", t->proc.comm, WTERMSIG(status));
+		say(t, "%s was ended by signal %d", t->proc.comm, WTERMSIG(status));
 }
 
 /* Waits until the program runs (1) or has ended before that (0). */
-static int wait_done(int done)
+static int wait_done(int done, struct arrival *ret)
 {
-	char c;
 	ssize_t n;
 
 	do
-		n = read(done, &c, 1);
+		n = read(done, ret, sizeof(*ret));
 	while (n < 0 && errno == EINTR);
-	return n == 1;
+	return n == sizeof(*ret);
+}
+
+/* One line for each program that came. */
+static void say_arrived(const struct target *t, pid_t pid, const struct arrival *a)
+{
+	char size[16], rounds[32] = "all at once";
+
+	/* The last one comes with the stop. */
+	if (a->rounds > 1)
+		snprintf(rounds, sizeof(rounds), "%u round%s and a stop", a->rounds - 1,
+			 a->rounds == 2 ? "" : "s");
+	say(t, "%s, process %d of %s, goes on here as process %d: %s of memory in %.2f s, %s",
+	    t->proc.comm, t->proc.pid, t->hello.host, pid, report_size(size, a->bytes),
+	    (double)(wire_now() - t->begun) / 1e9, rounds);
 }
 
 static int run_program(struct target *t, struct err *err)
 {
 	int done = -1, status = 0, ret;
+	struct arrival arrival;
 	pid_t pid = -1;
 
 	if ((ret = start_program(t, &done, &pid, err)))
@@ -387,10 +408,10 @@ static int run_program(struct target *t, struct err *err)
 	/* The other side must see it at once when the guardian dies. */
 	if (t->o->stdio != STDIO_WIRE)
 		wire_done(t->w);
-	ret = wait_done(done);
+	ret = wait_done(done, &arrival);
 	close(done);
 	if (ret)
-		say(t, "process %.16s runs: pid %d, from %s", t->proc.comm, pid, t->hello.host);
+		say_arrived(t, pid, &arrival);
 	if (ret && t->o->stdio == STDIO_WIRE)
 		relay_serve(t->w, t->relay, pid, &status);
 	else if (!ret || t->o->stays)
@@ -399,7 +420,7 @@ static int run_program(struct target *t, struct err *err)
 	else
 		return 0;
 	note_end(t, ret, status);
-	return ret ? 0 : err_set(err, -ECANCELED, "process %.16s did not come over", t->proc.comm);
+	return ret ? 0 : err_set(err, -ECANCELED, "%s did not come over", t->proc.comm);
 }
 
 /* --- the conversation --- */
@@ -418,12 +439,17 @@ static int converse(struct target *t, struct err *err)
 	if ((ret = check_replay(t, err)) || (ret = send_welcome(t, err)) ||
 	    (ret = check_model(t, err)) || (ret = send_verdict(t, err)))
 		return ret;
-	return t->hello.purpose == PURPOSE_MIGRATE ? run_program(t, err) : 0;
+	if (t->hello.purpose == PURPOSE_MIGRATE)
+		return run_program(t, err);
+	say(t, "%s asks about %s, process %d: it could come", t->hello.host, t->proc.comm,
+	    t->proc.pid);
+	return 0;
 }
 
 int target_serve(struct wire *w, const struct target_options *o, struct err *err)
 {
 	struct target t = {.w = w,
+			   .begun = wire_now(),
 			   .o = o,
 			   .journal = {.fd = -1},
 			   .model = {.fd = -1},

@@ -191,4 +191,60 @@ full_plot() {
 	finish_counter over
 }
 try a_full_disk_under_the_picture_is_told full_plot
+log() {
+	become user
+	two_hosts
+	serve_on beta
+	count_on alpha 4
+	local pid=$PID
+	migrate_from alpha "tls://$BETA:$PORT" --key key --dry-run
+	wait_for 10 has serve.err "^godwit: serve: alpha asks about counter, process $pid: it could come\$"
+	(as "$GODWIT" key other)
+	migrate_from alpha "tls://$BETA:$PORT" --key other
+	wait_for 10 has serve.err '^godwit: serve: 10\.214\.7\.1:[0-9]+: .*key'
+	migrate_from alpha "tls://$BETA:$PORT" --key key
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	wait_for 10 has serve.err "^godwit: serve: counter, process $pid of alpha, goes on here as process $(counters): [0-9.]+ MiB of memory in [0-9.]+ s, [0-9]+ rounds? and a stop\$"
+	says "process $pid goes on on beta, as process $(counters) "
+	finish_counter over
+	wait_for 10 has serve.err '^godwit: serve: counter ended with status 0$'
+	[[ $(wc -l <serve.err) == 5 ]] || fail "more lines than there were programs: $(cat serve.err)"
+}
+try serve_has_a_line_for_each log
+
+# A host whose system log is a file of ours.
+system_log() {
+	become root
+	need /usr/bin/python3
+	own_mounts
+	mkdir dev
+	mount -t tmpfs none dev
+	cp -a /dev/{null,zero,full,random,urandom,tty} dev/ || fail "cannot make devices"
+	ln -s /proc/self/fd dev/fd
+	mount --move dev /dev || skip "cannot put another /dev here"
+	cat >logger.py <<-'P'
+		import socket
+		s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		s.bind("/dev/log")
+		print("ready", flush=True)
+		while True:
+		    print(s.recv(65536).decode(), flush=True)
+	P
+	/usr/bin/python3 logger.py >syslog &
+	note_pid "$!"
+	wait_for 20 has syslog '^ready'
+	printf '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift 2\nexec sh -c "$1"\n' >ssh
+	chmod 755 ssh
+	count_on alpha
+	migrate_from alpha somewhere --ssh "$W/ssh" --remote-godwit "env GODWIT_STATE=$W/state-beta $GODWIT" \
+		--stdio file:/dev/full/x
+	wait_for 10 has syslog 'godwit-receive\[[0-9]+\]: .*cannot go to'
+	migrate_from alpha somewhere --ssh "$W/ssh" --remote-godwit "env GODWIT_STATE=$W/state-beta $GODWIT" \
+		--stdio "file:$W/over"
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	wait_for 10 has syslog "godwit-receive\[[0-9]+\]: counter, process $PID of .* goes on here as process $(counters): "
+	if grep -q receive cmd.err; then fail "receive talks on the terminal: $(cat cmd.err)"; fi
+	finish_counter over
+}
+try receive_writes_to_the_system_log system_log
 finish
