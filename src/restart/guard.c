@@ -120,6 +120,8 @@ int guard_myself(struct rebuild *b, struct err *err)
 	close(pair[1]);
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
+	/* Its SIGCHLD, blocked so far, would come to the program: this drops it. */
+	signal(SIGCHLD, SIG_DFL);
 	if (io_read_all(pair[0], &guardian, sizeof(guardian)))
 		return err_set(err, -ECHILD, "cannot start the guardian process");
 	/* Where Yama is on, only a named process may trace us; elsewhere EINVAL. */
