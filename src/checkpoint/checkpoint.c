@@ -195,6 +195,25 @@ static const struct step steps_copy[] = {
 	{0},
 };
 
+static const struct step steps_short[] = {
+	{"look", job_look},
+	{"stop", job_stop},
+	{"prepare", job_prepare},
+	{"collect", job_collect},
+	{"snapshot", short_snapshot},
+	{"give back", job_give_back},
+	{"open image", step_open_image},
+	{"notes", job_write_notes_of_many},
+	{"memory", short_copy_stopped},
+	{"release", step_release},
+	{"notes after", job_write_notes_of_few},
+	{"memory after", short_copy_running},
+	{"files", job_copy_files},
+	{"segments", job_write_segments},
+	{"commit", step_commit},
+	{0},
+};
+
 /* --pause=live, --incremental */
 /* clang-format off */
 static const struct step steps_live[] = {
@@ -207,12 +226,14 @@ static const struct step steps_live[] = {
 	{"prepare", job_prepare},
 	{"collect", job_collect},
 	{"arm", live_arm},
+	{"snapshot", live_snapshot},
 	{"give back", job_give_back},
 	{"plan", live_plan},
 	{"notes", job_write_notes_of_many},
 	{"memory", live_copy_rest},
 	{"release", step_release},
 	{"notes after", job_write_notes_of_few},
+	{"memory after", live_copy_snapshot},
 	{"untrack", live_untrack},
 	{"files", live_copy_files},
 	{"segments", job_write_segments},
@@ -228,12 +249,14 @@ void job_done(struct job *j)
 {
 	if (!j->released)
 		remote_release(&j->remote);
+	remote_snapshot_end(&j->snapshot);
 	image_writer_close(j->writer);
 	live_done(j->live);
 	for (size_t i = 0; j->file_fd && i < j->proc->nmapped_files; i++)
 		io_close_fd(&j->file_fd[i]);
 	free(j->file_fd);
 	free(j->run_at);
+	free(j->stays);
 	proc_maps_done(&j->maps);
 	advice_early_done(&j->early);
 	scheduling_early_done(&j->early_scheduling);
@@ -292,6 +315,8 @@ int job_init(struct job *j, const struct checkpoint_options *o, int front, struc
 {
 	*j = (struct job){.o = o, .front = front, .begun_ns = io_now_ns()};
 	j->remote = (struct remote){.pidfd = -1, .procfd = -1, .memfd = -1};
+	j->source = &j->remote;
+	j->snapshot = (struct remote){.pidfd = -1, .procfd = -1, .memfd = -1};
 	j->tree.procs = io_alloc(1, sizeof(*j->tree.procs), err);
 	if (!j->tree.procs)
 		return err->error;
@@ -320,7 +345,9 @@ static int work(void *arg, int front, void *result, struct err *err)
 
 	if (ret)
 		return ret;
-	steps = j.o->pause == PAUSE_LIVE || j.o->incremental ? steps_live : steps_copy;
+	steps = j.o->pause == PAUSE_LIVE || j.o->incremental ? steps_live
+		: j.o->pause == PAUSE_SHORT && !j.o->kill    ? steps_short
+							     : steps_copy;
 	for (size_t i = 0; steps[i].name && !ret; i++) {
 		uint64_t begun = io_now_ns();
 
@@ -338,6 +365,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 		r->pause_ns = j.first_pause_ns;
 	r->rounds = j.rounds;
 	r->has_parent = j.has_parent;
+	r->has_snapshot = j.has_snapshot;
 	r->total_ns = io_now_ns() - j.begun_ns;
 	r->nthreads = (uint32_t)j.proc->nthreads;
 	job_done(&j);

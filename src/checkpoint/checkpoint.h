@@ -16,8 +16,9 @@
 #include "base/guardian.h"
 
 enum checkpoint_pause {
-	PAUSE_COPY, /* the program is stopped while its memory is copied */
-	PAUSE_LIVE, /* it runs meanwhile, and is stopped for what it wrote last */
+	PAUSE_COPY,  /* the program is stopped while its memory is copied */
+	PAUSE_LIVE,  /* it runs meanwhile, and is stopped for what it wrote last */
+	PAUSE_SHORT, /* it is stopped for a snapshot, which is copied while it runs */
 };
 
 struct checkpoint_options {
@@ -37,8 +38,9 @@ struct checkpoint_result {
 	uint64_t total_ns;
 	uint32_t nthreads;
 	uint32_t nsteps;
-	bool has_parent; /* it is incremental: another image holds the rest */
-	uint32_t rounds; /* PAUSE_LIVE: of copying while it ran; 0: not possible here */
+	bool has_parent;   /* it is incremental: another image holds the rest */
+	uint32_t rounds;   /* PAUSE_LIVE: of copying while it ran; 0: not possible here */
+	bool has_snapshot; /* PAUSE_SHORT: it was possible */
 	struct checkpoint_step {
 		char name[16];
 		uint64_t ns;

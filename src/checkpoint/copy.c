@@ -29,7 +29,9 @@
 
 struct copy {
 	struct job *j;
-	uint64_t end; /* blocks [next, end) */
+	uint64_t end;         /* blocks [next, end) */
+	const uint8_t *which; /* NULL: all of them; else those whose entry is want */
+	uint8_t want;
 	_Atomic uint64_t next;
 	atomic_int failed;
 	pthread_t reporter; /* the copier that tells how far we are */
@@ -88,9 +90,9 @@ static int read_part(struct job *j, const struct run *r, uint64_t skip, uint8_t 
 
 	if (r->flags & RUN_CLEAN)
 		return read_file_part(j, r, skip, to, len);
-	ret = remote_read(&j->remote, addr, to, len);
+	ret = remote_read(j->source, addr, to, len);
 	if (ret == -EFAULT)
-		ret = remote_read_force(&j->remote, addr, to, len);
+		ret = remote_read_force(j->source, addr, to, len);
 	return ret;
 }
 
@@ -99,11 +101,11 @@ static int bad_read(struct job *j, const struct run *r, uint64_t skip, int ret, 
 	const struct mapping *m = &j->proc->mappings[r->mapping];
 
 	if (ret == -ESRCH)
-		return err_set(err, ret, "process %d ended while it was being copied",
-			       j->remote.pid);
+		return err_set(err, ret, "%s %d ended while it was being copied",
+			       j->source == &j->remote ? "process" : "the snapshot, process",
+			       j->source->pid);
 	err_sys(err, ret, "cannot read the memory at %#llx of process %d (%s)",
-		(unsigned long long)(r->start + skip), j->remote.pid,
-		m->name ? m->name : "anonymous");
+		(unsigned long long)(r->start + skip), j->o->pid, m->name ? m->name : "anonymous");
 	if (ret == -EIO || ret == -EFAULT || ret == -ENODATA)
 		return err_hint(err, "its file may have been cut while it was mapped");
 	return ret;
@@ -134,7 +136,7 @@ int job_gather(struct job *j, uint64_t at, size_t len, uint8_t *buf, struct err 
 		plain = plain && !(p->runs[i].flags & RUN_CLEAN);
 		left -= take;
 	}
-	if (plain && process_vm_readv(j->remote.pid, &local, 1, remote, n, 0) == (ssize_t)len)
+	if (plain && process_vm_readv(j->source->pid, &local, 1, remote, n, 0) == (ssize_t)len)
 		return 0;
 	skip = at - j->run_at[first];
 	for (size_t k = 0; k < n; k++, skip = 0) {
@@ -190,6 +192,8 @@ static void *copier(void *arg)
 
 		if (block >= c->end)
 			break;
+		if (c->which && c->which[block] != c->want)
+			continue;
 		ret = copy_block(c->j, block, buf, &err);
 		fault_point("block copied");
 		if (reports)
@@ -232,11 +236,14 @@ void job_run_copiers(unsigned n, void *(*copy)(void *), void *arg)
 		pthread_join(threads[--started], NULL);
 }
 
-static int copy_blocks(struct job *j, uint64_t from, uint64_t end, struct err *err)
+static int copy_blocks(struct job *j, uint64_t from, uint64_t end, const uint8_t *which,
+		       uint8_t want, bool is_running, struct err *err)
 {
 	struct copy c = {
 		.j = j,
 		.end = end,
+		.which = which,
+		.want = want,
 		.reporter = pthread_self(),
 		.err = ERR_INIT,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
@@ -244,7 +251,7 @@ static int copy_blocks(struct job *j, uint64_t from, uint64_t end, struct err *e
 	if (from >= end)
 		return 0;
 	atomic_store(&c.next, from);
-	job_run_copiers(job_copiers(j, (end - from) * IMAGE_BLOCK, false), copier, &c);
+	job_run_copiers(job_copiers(j, (end - from) * IMAGE_BLOCK, is_running), copier, &c);
 	if (!atomic_load(&c.failed))
 		return 0;
 	*err = c.err;
@@ -259,12 +266,18 @@ static uint64_t dirty_blocks(const struct job *j)
 
 int job_copy_memory(struct job *j, struct err *err)
 {
-	return copy_blocks(j, 0, dirty_blocks(j), err);
+	return copy_blocks(j, 0, dirty_blocks(j), NULL, 0, false, err);
+}
+
+int job_copy_blocks(struct job *j, const uint8_t *which, uint8_t want, bool is_running,
+		    struct err *err)
+{
+	return copy_blocks(j, 0, dirty_blocks(j), which, want, is_running, err);
 }
 
 int job_copy_files(struct job *j, struct err *err)
 {
-	return copy_blocks(j, dirty_blocks(j), image_writer_blocks(j->writer), err);
+	return copy_blocks(j, dirty_blocks(j), image_writer_blocks(j->writer), NULL, 0, false, err);
 }
 
 /* Opens the files whose unchanged pages are wanted: while the program is

@@ -6,6 +6,7 @@
 #define GODWIT_CHECKPOINT_INTERNAL_H
 
 #include "checkpoint/checkpoint.h"
+#include "remote/snapshot.h"
 #include "state/advice.h"
 #include "state/scheduling.h"
 #include "state/state.h"
@@ -14,8 +15,9 @@
 struct job {
 	const struct checkpoint_options *o;
 	struct remote remote;
-	struct process_tree tree; /* one process, so far */
-	struct process *proc;     /* &tree.procs[0] */
+	const struct remote *source; /* where memory is read: remote, or its snapshot */
+	struct process_tree tree;    /* one process, so far */
+	struct process *proc;        /* &tree.procs[0] */
 	struct capture capture;
 	struct proc_maps maps;
 	struct early_advice early;
@@ -26,6 +28,10 @@ struct job {
 	int *file_fd;     /* per mapped file: open for its clean pages, or -1 */
 	uint64_t stopped_ns, released_ns, begun_ns;
 	bool released;
+	/* --pause=short */
+	struct remote snapshot; /* pid 0: there is none */
+	bool has_snapshot;      /* there is, or was */
+	uint8_t *stays;         /* per block: it holds what the snapshot has not, or NULL */
 	/* --pause=live */
 	struct live *live;
 	uint64_t first_pause_ns; /* the short stop that begins it */
@@ -76,6 +82,22 @@ int job_gather(struct job *j, uint64_t at, size_t len, uint8_t *buf, struct err 
 /* copy.c: len bytes of a run, skip bytes into it; a clean one is read from its file. */
 int job_read_run(struct job *j, const struct run *r, uint64_t skip, uint8_t *to, size_t len,
 		 struct err *err) __must_check;
+/* short.c: makes the snapshot, or says why not; copies what it has not while the program is
+ * stopped (everything, without one), and the rest when it runs again. */
+int short_snapshot(struct job *j, struct err *err) __must_check;
+int short_copy_stopped(struct job *j, struct err *err) __must_check;
+int short_copy_running(struct job *j, struct err *err) __must_check;
+/* The same in three parts, for --incremental: splits the pieces, of which those that the
+ * snapshot lacks get into *missing; says whether what it has is what it should; ends it. */
+struct slot_list;
+int short_split(struct job *j, struct slot_list *pieces, struct slot_list *missing,
+		struct err *err) __must_check;
+int short_check(struct job *j, struct err *err) __must_check;
+void short_end(struct job *j);
+/* copy.c: blocks that hold memory of the program; those whose `which` is `want`, all if it
+ * is NULL.  is_running: leave it a core. */
+int job_copy_blocks(struct job *j, const uint8_t *which, uint8_t want, bool is_running,
+		    struct err *err) __must_check;
 /* copy.c: how many threads shall copy so many bytes; runs copy(arg) in n threads, one of them
  * the caller's. */
 unsigned job_copiers(const struct job *j, uint64_t bytes, bool is_running);

@@ -43,6 +43,7 @@ struct live {
 	struct lineage lineage;
 	struct slots slots;
 	struct slot_list todo; /* where what is to be copied next is, and goes */
+	struct slot_list now;  /* of it, what a snapshot has not */
 	struct ranges ranges;
 	int mem;
 };
@@ -55,6 +56,7 @@ void live_done(struct live *l)
 	lineage_done(&l->lineage);
 	slots_done(&l->slots);
 	slot_list_done(&l->todo);
+	slot_list_done(&l->now);
 	free(l->ranges.v);
 	io_close_fd(&l->mem);
 	free(l);
@@ -211,6 +213,11 @@ int live_arm(struct job *j, struct err *err)
 	track_stop(l->track);
 	l->track = NULL;
 	return 0;
+}
+
+int live_snapshot(struct job *j, struct err *err)
+{
+	return j->o->pause == PAUSE_SHORT && !j->o->kill ? short_snapshot(j, err) : 0;
 }
 
 /*
@@ -394,10 +401,32 @@ int live_plan(struct job *j, struct err *err)
 
 int live_copy_rest(struct job *j, struct err *err)
 {
+	struct live *l = j->live;
+	int ret;
+
+	if (j->has_snapshot) {
+		if (!(ret = short_split(j, &l->todo, &l->now, err)))
+			ret = pieces_copy(j, &l->now, l->mem, false, err);
+		j->source = &j->snapshot;
+		return ret;
+	}
 	return pieces_copy(j, &j->live->todo, j->live->mem, false, err);
 }
 
 /* --- it runs again --- */
+
+int live_copy_snapshot(struct job *j, struct err *err)
+{
+	int ret;
+
+	if (!j->has_snapshot)
+		return 0;
+	if ((ret = short_check(j, err)) ||
+	    (ret = pieces_copy(j, &j->live->todo, j->snapshot.memfd, false, err)))
+		return ret;
+	short_end(j);
+	return 0;
+}
 
 /* The kernel takes the protection off, which takes it a while. */
 int live_untrack(struct job *j, struct err *err)

@@ -4,7 +4,8 @@
  *
  * --incremental: the tracking goes on after the checkpoint, in the hands of a keeper
  * (track/keeper.h), and the next one stores only what was written since.  There are
- * no rounds, unless --pause=live is given as well.
+ * no rounds, unless --pause=live is given as well; with --pause=short what is to be
+ * stored comes from a snapshot (remote/snapshot.h).
  */
 #ifndef GODWIT_CHECKPOINT_LIVE_H
 #define GODWIT_CHECKPOINT_LIVE_H
@@ -18,8 +19,10 @@ int live_track(struct job *j, struct err *err) __must_check;
 int live_rounds(struct job *j, struct err *err) __must_check;
 int live_last_look(struct job *j, struct err *err) __must_check;
 int live_arm(struct job *j, struct err *err) __must_check;
+int live_snapshot(struct job *j, struct err *err) __must_check;
 int live_plan(struct job *j, struct err *err) __must_check;
 int live_copy_rest(struct job *j, struct err *err) __must_check;
+int live_copy_snapshot(struct job *j, struct err *err) __must_check;
 int live_untrack(struct job *j, struct err *err) __must_check;
 int live_copy_files(struct job *j, struct err *err) __must_check;
 int live_settle(struct job *j, struct err *err) __must_check;

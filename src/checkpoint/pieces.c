@@ -88,7 +88,7 @@ static int read_batch(struct pool *p, const struct batch_of *b, uint8_t *buf, st
 {
 	struct iovec local = {buf, b->bytes};
 
-	if (process_vm_readv(p->j->o->pid, &local, 1, b->from, b->n, 0) == (ssize_t)b->bytes)
+	if (process_vm_readv(p->j->source->pid, &local, 1, b->from, b->n, 0) == (ssize_t)b->bytes)
 		return 0;
 	for (size_t i = 0; i < b->n; i++) {
 		int ret = read_pages(p, &b->from[i], buf, err);
@@ -157,7 +157,7 @@ int pieces_copy(struct job *j, const struct slot_list *pieces, int mem, bool is_
 	};
 	for (size_t i = 0; i < pieces->n; i++)
 		p.all += pieces->v[i].len;
-	job_run_copiers(job_copiers(j, p.all, is_running), copier, &p);
+	job_run_copiers(job_copiers(j, p.all, is_running || j->source == &j->snapshot), copier, &p);
 	if (!atomic_load(&p.failed))
 		return 0;
 	*err = p.err;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "checkpoint/checkpoint.h"
 #include "cli/cli.h"
 #include "cli/status.h"
@@ -14,12 +15,15 @@
 static int usage(FILE *out, int status)
 {
 	fprintf(out,
-		"usage: godwit checkpoint PID [-o IMAGE] [--pause=copy|live] [--incremental] "
+		"usage: godwit checkpoint PID [-o IMAGE] [--pause=copy|short|live] [--incremental] "
 		"[--kill]\n"
 		"                             [-q] [-v]\n\n"
 		"Saves the running program PID to IMAGE (default: myckpt) and lets it go on.\n\n"
 		"  -o, --output IMAGE   where to; replaced atomically when it exists\n"
 		"      --kill           end the program once the image is safe\n"
+		"      --pause=short    stop the program only for a snapshot of its memory (a "
+		"fork),\n"
+		"                       and copy that while it runs\n"
 		"      --pause=live     copy the memory while the program runs, and stop it only\n"
 		"                       for what it wrote meanwhile (default: copy)\n"
 		"      --incremental    store only what was written since the last incremental\n"
@@ -41,8 +45,18 @@ static bool parse_number(const char *s, long min, long max, long *ret)
 
 static bool parse_pause(const char *s, enum checkpoint_pause *ret)
 {
-	*ret = strcmp(s, "live") ? PAUSE_COPY : PAUSE_LIVE;
-	return !strcmp(s, "live") || !strcmp(s, "copy");
+	static const char *const names[] = {
+		[PAUSE_COPY] = "copy",
+		[PAUSE_LIVE] = "live",
+		[PAUSE_SHORT] = "short",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(s, names[i])) {
+			*ret = (enum checkpoint_pause)i;
+			return true;
+		}
+	return false;
 }
 
 static void report(const struct checkpoint_options *o, const struct checkpoint_result *r,
@@ -54,6 +68,8 @@ static void report(const struct checkpoint_options *o, const struct checkpoint_r
 	if (o->pause == PAUSE_LIVE)
 		snprintf(rounds, sizeof(rounds), ", copied in %u round%s", r->rounds,
 			 r->rounds == 1 ? "" : "s");
+	else if (r->has_snapshot)
+		snprintf(rounds, sizeof(rounds), ", copied from a snapshot");
 	fprintf(stderr,
 		"godwit: process %d is saved in '%s': %u thread%s, %.1f MiB%s%s; stopped for %.2f "
 		"ms, %.2f ms in all\n",
@@ -96,7 +112,8 @@ int cmd_checkpoint(int argc, char **argv)
 			break;
 		case 'p':
 			if (!parse_pause(optarg, &o.pause))
-				return cli_usage("checkpoint", "--pause=%s: copy or live?", optarg);
+				return cli_usage("checkpoint", "--pause=%s: copy, short or live?",
+						 optarg);
 			break;
 		case 'i':
 			o.incremental = true;

@@ -32,6 +32,9 @@ void remote_read_early(struct remote *r, struct tracee *t);
 
 /* --- scratch.c --- */
 
+/* Where the units of so many threads end in the scratch mapping: there is room for the
+ * code that makes a snapshot. */
+uint64_t remote_units_end(size_t max_threads);
 /* Calls that the scratch mapping for so many threads holds. */
 size_t remote_call_cap(size_t max_threads);
 

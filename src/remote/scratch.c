@@ -253,9 +253,15 @@ int remote_check(struct remote *r, const struct proc_maps *maps, struct err *err
 	return refuse_healing(r, maps, err);
 }
 
+uint64_t remote_units_end(size_t max_threads)
+{
+	return max_threads * ARCH_UNIT_STRIDE;
+}
+
+/* Units, and the code that makes a snapshot. */
 static uint64_t units_len(size_t max_threads)
 {
-	return ALIGN_UP(max_threads * ARCH_UNIT_STRIDE, PAGE_SIZE_4K);
+	return ALIGN_UP(remote_units_end(max_threads) + ARCH_SNAPSHOT_LEN, PAGE_SIZE_4K);
 }
 
 /* Room for a batch, and for a few calls of every thread at once. */

@@ -39,6 +39,8 @@ static const struct {
 	{"lo", -1, "mlock"},
 	{"lf", -1, "MLOCK_ONFAULT"},
 };
+#define KEPT_FROM_COPY (1u << 0 | 1u << 2)
+#define WIPED (1u << 2)
 #define LOCKED (1u << 8)
 #define LOCKED_ONFAULT (1u << 9)
 
@@ -228,6 +230,38 @@ static int capture(struct capture *c, struct process *p, struct err *err)
 		return 0;
 	p->nadvice = 0;
 	return err->error ? err->error : read_smaps(&r, c->remote->procfd, err);
+}
+
+bool advice_keeps_from_copy(const struct process *p, uint64_t start, uint64_t end)
+{
+	for (size_t i = 0; i < p->nadvice && p->advice[i].start < end; i++)
+		if (p->advice[i].end > start && p->advice[i].flags & KEPT_FROM_COPY)
+			return true;
+	return false;
+}
+
+/* Both lists rise by address. */
+int advice_check_copy(const struct process *p, int procfd, struct err *err)
+{
+	struct early_advice copy = {0};
+	int ret = advice_read_early(procfd, &copy, err);
+	bool missing = false;
+	size_t k = 0;
+
+	for (size_t i = 0; i < p->nmappings && !ret && copy.n; i++) {
+		const struct mapping *m = &p->mappings[i];
+
+		while (k < copy.n && copy.v[k].end <= m->start)
+			k++;
+		if (m->stored && (k == copy.n || copy.v[k].start > m->start ||
+				  copy.v[k].end < m->end || copy.v[k].flags & WIPED))
+			missing = missing || !advice_keeps_from_copy(p, m->start, m->end);
+	}
+	advice_early_done(&copy);
+	if (!missing)
+		return ret;
+	err_set(err, -EAGAIN, "the program has just excluded memory from forks (madvise)");
+	return err_hint(err, "take the checkpoint again");
 }
 
 static void codec(struct codec *c, struct process *p)

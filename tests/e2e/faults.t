@@ -27,6 +27,7 @@ start_target() { # KIND
 	sleepers) launch "$SUBJECTS/sleepers" "$CTL" ;;
 	registers) launch "$SUBJECTS/regs_live" "$CTL" ;;
 	locks)    launch "$SUBJECTS/locks" "$CTL" ;;
+	short)    launch "$SUBJECTS/snapshot" "$CTL" plain; OPTS=(--pause=short) ;;
 	live)     launch "$SUBJECTS/mem_written" "$CTL" 4 20 2; OPTS=(--pause=live) ;;
 	esac
 	wait_ready
@@ -36,10 +37,19 @@ only_the_image() {
 	[[ -z $(find . -type f ! -name 'cmd.*' ! -name out ! -name err ! -name myckpt ! -name points) ]]
 }
 
+# A snapshot has the arguments of its program, until it has ended.
+no_snapshot() {
+	local comm
+	for comm in $(grep -lxs godwit-snapshot /proc/[0-9]*/comm); do
+		[[ $(tr '\0' ' ' <"${comm%comm}cmdline") != *"$CTL"* ]] || return 1
+	done 2>/dev/null
+}
+
 # After each death: untraced, alive, computing; the old image whole; at most $1 mappings.
 check_after() {
 	wait_for 20 _untraced "$PID"
 	ping
+	[[ ${OPTS-} != *short ]] || wait_for 20 no_snapshot
 	local left
 	left=$(mappings_of_ours)
 	((left <= $1)) || fail "$left mappings of ours are left ($2)"
@@ -223,7 +233,7 @@ go_program() { # 2000 goroutines: its stacks are small and its signals many
 	cmp -s out want || fail "$(diff out want | head -5)"
 }
 
-for kind in threads handler static sleepers registers locks live; do
+for kind in threads handler static sleepers registers locks live short; do
 	LIMIT=300 try "guardian_killed_at_each_step_$kind" each_point $kind ""
 	LIMIT=300 try "guardian_and_command_killed_at_each_step_$kind" each_point $kind 1
 done

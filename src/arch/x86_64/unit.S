@@ -23,7 +23,7 @@
  */
 	.section .rodata.arch_unit, "a", @progbits
 	.balign 64
-	.globl	arch_unit_code, arch_unit_one, arch_unit_tiles, arch_unit_rung, arch_unit_heal, arch_unit_end
+	.globl	arch_unit_code, arch_unit_one, arch_unit_tiles, arch_unit_bell, arch_unit_rung, arch_unit_heal, arch_unit_end
 arch_unit_code:
 unit_list:				/* r12: first call, r13: how many */
 1:	test	%r13, %r13
@@ -56,6 +56,7 @@ arch_unit_one:
 	jmp	unit_bell
 arch_unit_tiles:
 	.byte	0xc4, 0xe2, 0x78, 0x49, 0x07	/* ldtilecfg (%rdi) */
+arch_unit_bell:
 unit_bell:
 	mov	d_tgid(%rip), %rdi
 	mov	d_tid(%rip), %rsi

@@ -135,6 +135,11 @@ uint64_t arch_calls_left(const struct user_regs_struct *regs)
 	return regs->r13;
 }
 
+void arch_enter_snapshot(struct user_regs_struct *regs, uint64_t code, uint64_t unit)
+{
+	arch_enter_list(regs, code, unit + (uint64_t)(arch_unit_bell - arch_unit_code), 0);
+}
+
 void arch_enter_tiles(struct user_regs_struct *regs, uint64_t unit, uint64_t zeros)
 {
 	arch_enter_list(regs, unit + (uint64_t)(arch_unit_tiles - arch_unit_code), 0, 0);

@@ -33,13 +33,16 @@ struct arch_unit_data {
 };
 _Static_assert(sizeof(struct arch_unit_data) == 208, "unit.S knows the offsets");
 
-extern const char arch_unit_code[], arch_unit_one[], arch_unit_tiles[], arch_unit_rung[],
-	arch_unit_heal[], arch_unit_end[];
+extern const char arch_unit_code[], arch_unit_one[], arch_unit_tiles[], arch_unit_bell[],
+	arch_unit_rung[], arch_unit_heal[], arch_unit_end[];
+/* Makes a snapshot of the memory: snapshot.S. */
+extern const char arch_snapshot_code[], arch_snapshot_end[];
 
 #define ARCH_UNIT_CODE ((size_t)(arch_unit_end - arch_unit_code))
 #define ARCH_UNIT_LEN (ARCH_UNIT_CODE + sizeof(struct arch_unit_data))
 /* Room taken by one copy, so that copies can stand in a row. */
 #define ARCH_UNIT_STRIDE 512u
+#define ARCH_SNAPSHOT_LEN ((size_t)(arch_snapshot_end - arch_snapshot_code))
 
 /*
  * Fills d's registers with what takes a thread stopped with `regs` on as if it
@@ -66,9 +69,12 @@ void arch_restart_regs(struct user_regs_struct *regs);
 /* What a thread needs in its registers to run n calls from address `calls` on, or one call. */
 void arch_enter_list(struct user_regs_struct *regs, uint64_t unit, uint64_t calls, uint64_t n);
 void arch_enter_tiles(struct user_regs_struct *regs, uint64_t unit, uint64_t zeros);
+/* The snapshot's code at that address, to go on at the unit's bell. */
+void arch_enter_snapshot(struct user_regs_struct *regs, uint64_t code, uint64_t unit);
 void arch_enter_call(struct user_regs_struct *regs, uint64_t unit, long nr, const uint64_t arg[6]);
 /* Results at the bell. */
-int64_t arch_call_result(const struct user_regs_struct *regs); /* after arch_enter_call */
+int64_t
+arch_call_result(const struct user_regs_struct *regs); /* after arch_enter_call, _snapshot */
 uint64_t arch_calls_left(const struct user_regs_struct *regs); /* after arch_enter_list */
 
 /* Does an xsave area (len bytes, standard format) hold live AMX tiles?  The kernel
