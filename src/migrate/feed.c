@@ -66,12 +66,20 @@ static void drop_zeros(const struct process *proc, struct proto_pages *p)
 	p->n = n;
 }
 
-int feed_write(const struct process *proc, const struct remote *remote, const struct proto_pages *p,
-	       struct err *err)
+/* May any of it be of the kind that begin_filling() has added?  NULL: all is. */
+static bool is_fresh(const struct process *proc, const struct proto_range *r)
+{
+	const struct mapping *m = proc ? find_mapping(proc, r->addr) : NULL;
+
+	return !m || m->kind == MAPPING_ANON || m->end < r->addr + r->len;
+}
+
+int feed_write(const struct process *proc, const struct remote *remote, const struct fill *fill,
+	       const struct proto_pages *p, struct err *err)
 {
 	struct iovec to[IOV_MAX_PAGES], from[IOV_MAX_PAGES];
-	const uint8_t *data = p->data;
-	size_t all = 0;
+	const uint8_t *data = p->data, *bytes;
+	size_t all = 0, k = 0;
 	ssize_t n;
 
 	for (size_t i = 0; i < p->n; i++) {
@@ -82,14 +90,17 @@ int feed_write(const struct process *proc, const struct remote *remote, const st
 				  (unsigned long long)g->addr);
 			return err->error;
 		}
-		to[i] = (struct iovec){(void *)(uintptr_t)g->addr, g->len};
-		from[i] = (struct iovec){(void *)(uintptr_t)(g->is_zero ? zeros : data), g->len};
+		bytes = g->is_zero ? zeros : data;
 		data += g->is_zero ? 0 : g->len;
+		if (is_fresh(proc, g) && !fill_write(fill, g->addr, bytes, g->len))
+			continue;
+		to[k] = (struct iovec){(void *)(uintptr_t)g->addr, g->len};
+		from[k++] = (struct iovec){(void *)(uintptr_t)bytes, g->len};
 		all += g->len;
 	}
-	if (!p->n)
+	if (!k)
 		return 0;
-	n = process_vm_writev(remote->pid, from, p->n, to, p->n, 0);
+	n = process_vm_writev(remote->pid, from, k, to, k, 0);
 	if (n == (ssize_t)all)
 		return 0;
 	if (n < 0 && errno == ESRCH)
@@ -125,7 +136,7 @@ static int take_pages(struct feed *f, const struct restore *r, struct remote *re
 		ret = make_room(r, remote, f->pages, err);
 	if (!ret && f->round == 0)
 		drop_zeros(r->proc, f->pages);
-	return ret ? ret : feed_write(early ? NULL : r->proc, remote, f->pages, err);
+	return ret ? ret : feed_write(early ? NULL : r->proc, remote, &f->fill, f->pages, err);
 }
 
 /* The mappings that its pages will be in, as they are on the source. */
@@ -150,6 +161,10 @@ static int take_round(struct feed *f, const struct restore *r, struct remote *re
 		ret = v[i].start % PAGE_SIZE_4K || v[i].end % PAGE_SIZE_4K || v[i].start >= v[i].end
 			      ? err_set(err, -EPROTO, "malformed frame")
 			      : memory_early_extend(r, remote, v[i].start, v[i].end, err);
+	if (f->round)
+		fill_end(&f->fill);
+	for (size_t i = 0; i < n && !ret; i++)
+		fill_add(&f->fill, v[i].start, v[i].end);
 	return ret;
 }
 
@@ -183,12 +198,27 @@ static int take_frame(struct feed *f, const struct restore *r, struct remote *re
 	return ret;
 }
 
+/* What comes first comes to memory without pages. */
+static int begin_filling(struct feed *f, const struct restore *r, struct remote *remote, bool early,
+			 struct err *err)
+{
+	const struct process *p = r->proc;
+	int ret = fill_begin(&f->fill, remote, err);
+
+	for (size_t i = 0; !ret && !early && i < p->nmappings; i++)
+		if (p->mappings[i].kind == MAPPING_ANON)
+			fill_add(&f->fill, p->mappings[i].start, p->mappings[i].end);
+	return ret;
+}
+
 static int pages(void *arg, const struct restore *r, struct remote *remote, int *ret_fd,
 		 struct err *err)
 {
 	struct feed *f = arg;
-	int ret;
+	int ret = f->round ? 0 : begin_filling(f, r, remote, ret_fd, err);
 
+	if (ret)
+		return ret;
 	if (!ret_fd)
 		f->times.mapping = (uint64_t)(wire_now() - f->begun);
 	fault_point(ret_fd ? "mapped early" : "mapped");
@@ -196,6 +226,7 @@ static int pages(void *arg, const struct restore *r, struct remote *remote, int 
 		ret = take_frame(f, r, remote, ret_fd, err);
 		fault_point("pages taken");
 	} while (ret == 0);
+	fill_end(&f->fill);
 	if (ret < 0)
 		return ret;
 	f->begun = wire_now();
@@ -339,7 +370,7 @@ int feed_init(struct feed *f, struct restart_feed *ret, struct err *err)
 	if (!f->frame || !f->unpacked || !f->pages)
 		return err->error;
 	f->begun = wire_now();
-	f->model.fd = -1;
+	f->model.fd = f->fill.uffd = -1;
 	ret->know = feed_know;
 	ret->arg = f;
 	ret->leave = leave;

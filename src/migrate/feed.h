@@ -5,6 +5,7 @@
 #ifndef GODWIT_MIGRATE_FEED_H
 #define GODWIT_MIGRATE_FEED_H
 
+#include "migrate/fill.h"
 #include "migrate/journal.h"
 #include "migrate/model_in.h"
 #include "migrate/proto.h"
@@ -31,6 +32,7 @@ struct feed {
 	const bool *known;
 	struct model_in model; /* the last one, on its way */
 	uint32_t round;        /* 0: what comes is for fresh memory */
+	struct fill fill;      /* of that */
 	uint8_t *frame, *unpacked;
 	struct proto_pages *pages;
 	struct journal_record record; /* since COMMIT was heard; we have its lock */
@@ -45,7 +47,7 @@ void feed_know(void *arg, const struct process *p, bool *known);
 
 /* Writes the ranges of a frame into the process that is being built.  Refuses
  * what is not within a mapping of proc that is to be filled; NULL: all may be. */
-int feed_write(const struct process *proc, const struct remote *remote, const struct proto_pages *p,
-	       struct err *err) __must_check;
+int feed_write(const struct process *proc, const struct remote *remote, const struct fill *fill,
+	       const struct proto_pages *p, struct err *err) __must_check;
 
 #endif

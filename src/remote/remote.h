@@ -51,6 +51,7 @@ struct remote {
 	int pidfd, procfd, memfd; /* pidfd_open(), /proc/PID, /proc/PID/mem */
 	struct tracee *threads;   /* [0] is the leader */
 	size_t n, cap;
+	int options;                   /* of ptrace, for the leader, outside of single calls */
 	pid_t max_tid;                 /* the highest of those that were seized */
 	int bell;                      /* signal by which a unit reports that its list is done */
 	bool stop_held;                /* a SIGSTOP came meanwhile: given back on release */
@@ -152,7 +153,11 @@ int remote_take_new_fd(struct remote *r, long nr, const uint64_t arg[6],
 
 /* --- for a restart, whose process we make ourselves --- */
 
-/* Opens pidfd, procfd and memfd, and takes the stopped thread pid as the leader. */
+/* It dies with its tracer for as long as it is half built. */
+#define REMOTE_ADOPTED_OPTIONS (PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC)
+
+/* Opens pidfd, procfd and memfd, and takes the stopped thread pid as the leader, which was
+ * seized with REMOTE_ADOPTED_OPTIONS (<sys/ptrace.h>). */
 int remote_adopt(struct remote *r, pid_t pid, pid_t ns_pid, struct err *err) __must_check;
 /* bell, if set before: a signal that the program to come does not have pending.
  * Places the scratch area of an adopted process at the address given, by its vdso's tail. */

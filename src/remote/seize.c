@@ -479,6 +479,7 @@ int remote_adopt(struct remote *r, pid_t pid, pid_t ns_pid, struct err *err)
 	int ret;
 
 	*r = (struct remote){.pid = pid, .ns_pid = ns_pid, .pidfd = -1, .procfd = -1, .memfd = -1};
+	r->options = REMOTE_ADOPTED_OPTIONS;
 	ret = open_target(r, err);
 	if (ret)
 		return ret;

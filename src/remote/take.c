@@ -104,11 +104,11 @@ int remote_take_new_fd(struct remote *r, long nr, const uint64_t arg[6], struct 
 		return err_sys(err, ret, "cannot write to the scratch mapping");
 	arch_enter_list(&regs, remote_unit(r, 0), r->calls, ARRAY_SIZE(calls));
 	if (ptrace(PTRACE_SETREGS, t->tid, 0, &regs) ||
-	    ptrace(PTRACE_SETOPTIONS, t->tid, 0, PTRACE_O_TRACESYSGOOD))
+	    ptrace(PTRACE_SETOPTIONS, t->tid, 0, r->options | PTRACE_O_TRACESYSGOOD))
 		return remote_died(r, err);
 	if ((ret = run_to_exit(r, t, &got, err)))
 		return ret;
-	if (ptrace(PTRACE_SETOPTIONS, t->tid, 0, 0))
+	if (ptrace(PTRACE_SETOPTIONS, t->tid, 0, r->options))
 		return remote_died(r, err);
 	fault_point("descriptor made");
 	fd = got < 0 ? (int)got : remote_getfd(r, (int)got);

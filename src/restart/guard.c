@@ -79,7 +79,7 @@ static void be_guardian(struct rebuild *b, pid_t pid, int sock)
 	fault_init();
 	if (write(sock, &self, sizeof(self)) != sizeof(self) || read(sock, &go, 1) != 1)
 		_exit(1);
-	if (ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC)) {
+	if (ptrace(PTRACE_SEIZE, pid, 0, REMOTE_ADOPTED_OPTIONS)) {
 		err_sys(&err, -errno, "cannot attach to the new process");
 		err_hint(&err, "see: godwit doctor");
 		restart_complain(b, &err);

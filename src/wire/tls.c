@@ -64,7 +64,7 @@ static int server_key(SSL *ssl, const unsigned char *id, size_t idlen, SSL_SESSI
  * for its body, and writes record by record; here several records go through one
  * system call.
  */
-#define ROOM (8 * (WIRE_RECORD + 256))
+#define ROOM (32 * (WIRE_RECORD + 256))
 struct tls_io {
 	size_t wpos, wlen, rpos, rlen;
 	char w[ROOM], r[ROOM];
