@@ -43,6 +43,7 @@ enum image_note_type {
 	NOTE_PLACES = 0x4744000c,       /* where the runs are in the data area */
 	NOTE_PARENT = 0x4744000d,       /* the image that holds the other runs */
 	NOTE_POSIX_TIMERS = 0x4744000e,
+	NOTE_CONTENTS = 0x4744000f, /* of files without a name */
 };
 
 /* Required feature bits: docs/IMAGE-FORMAT.md, section 9. */

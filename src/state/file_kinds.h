@@ -5,11 +5,17 @@
 #ifndef GODWIT_STATE_FILE_KINDS_H
 #define GODWIT_STATE_FILE_KINDS_H
 
+#include <fcntl.h>
 #include <linux/limits.h>
 #include <sys/stat.h>
 
 #include "proc/fdinfo.h"
 #include "state/files.h"
+
+/* Flags with which a file is opened again; the rest made sense at the first open. */
+#define FILE_REOPEN_FLAGS                                                                          \
+	(O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME |             \
+	 O_DIRECTORY | 0100000 /* O_LARGEFILE */)
 
 /* One descriptor that is being looked at. */
 struct file_scan {
@@ -36,6 +42,7 @@ struct file_restore {
 	struct program *prog;
 	int above;        /* no descriptor of the program is as high as this */
 	int inherited[3]; /* where 0, 1, 2 wait, or -1 */
+	int *contents;    /* state/contents.h: a descriptor of each */
 };
 
 struct file_ops {
@@ -63,7 +70,7 @@ struct file_ops {
 
 extern const struct file_ops file_regular, file_directory, file_device, file_inherited, file_pipe,
 	file_eventfd, file_epoll, file_timerfd, file_signalfd, file_unix_pair, file_tcp_listen,
-	file_kernel, file_fifo, file_path, file_udp, file_unix_named;
+	file_kernel, file_fifo, file_path, file_udp, file_unix_named, file_unlinked;
 
 /* NULL for a number that is no kind. */
 const struct file_ops *file_ops_of(uint32_t kind);

@@ -22,10 +22,6 @@
 #define NS_PER_S 1000000000LL
 #define KEPT_SUFFIX ".after-checkpoint"
 #define KEPT_NUMBER_MAX 10000
-/* Flags with which it is opened again; the rest made sense at the first open. */
-#define REOPEN_FLAGS                                                                               \
-	(O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME |             \
-	 O_DIRECTORY | 0100000 /* O_LARGEFILE */)
 
 static int64_t mtime_of(const struct stat *st)
 {
@@ -43,10 +39,6 @@ static int capture_name(struct file_scan *s, struct err *err)
 {
 	struct stat st;
 
-	if (s->st.st_nlink == 0)
-		return file_refuse(s, err,
-				   "files that were deleted while open are not supported yet",
-				   "the file has been deleted");
 	if (stat(s->link, &st) || st.st_dev != s->st.st_dev || st.st_ino != s->st.st_ino)
 		return file_refuse(
 			s, err,
@@ -387,7 +379,7 @@ static int restore_regular(struct file_restore *fr, const struct open_file *f, s
 {
 	unsigned cloexec = file_cloexec(fr, f);
 	int temp = program_openat(fr->prog, file_why(fr, f, f->path), f->path,
-				  (int)((f->flags & REOPEN_FLAGS) | cloexec), 0);
+				  (int)((f->flags & FILE_REOPEN_FLAGS) | cloexec), 0);
 
 	(void)err;
 	if (f->pos)

@@ -96,6 +96,12 @@ static bool is_pidfd(const struct file_scan *s, const char *arg)
 	return s->fs_magic == PID_FS_MAGIC || link_begins(s, "anon_inode:[pidfd]");
 }
 
+static bool is_unlinked(const struct file_scan *s, const char *arg)
+{
+	(void)arg;
+	return S_ISREG(s->st.st_mode) && !s->st.st_nlink && s->link[0] == '/';
+}
+
 static bool is_type(const struct file_scan *s, const char *arg)
 {
 	mode_t m = s->st.st_mode & S_IFMT;
@@ -218,7 +224,8 @@ static const struct file_rule rules[] = {
 	{has_flag_path, "", FILE_PATH, NULL, NULL, NULL},
 	{has_flag_async, "", 0, "signals are asked for by O_ASYNC",
 	 "turn O_ASYNC off before the checkpoint", NULL},
-	{link_begins, "/memfd:", 0, "a memfd", "memfds are not supported yet: use a file", NULL},
+	{link_begins, "/secretmem", 0, "secret memory (memfd_secret)", CLOSE_IT, NULL},
+	{is_unlinked, "", FILE_UNLINKED, NULL, NULL, NULL},
 	{link_begins, "anon_inode:[eventfd", FILE_EVENTFD, NULL, NULL, NULL},
 	{link_begins, "anon_inode:[eventpoll", FILE_EPOLL, NULL, NULL, NULL},
 	{link_begins, "anon_inode:[timerfd", FILE_TIMERFD, NULL, NULL, NULL},

@@ -38,6 +38,7 @@ enum file_kind {
 	FILE_PATH = 14,   /* O_PATH */
 	FILE_UDP = 15,
 	FILE_UNIX_NAMED = 16, /* waits for connections, or for datagrams */
+	FILE_UNLINKED = 17,   /* without a name: its content is in the image */
 	FILE_KIND_END
 };
 
@@ -133,6 +134,9 @@ struct open_file {
 			struct file_option *options;
 			size_t noptions;
 		} listen;
+		struct {
+			uint32_t content; /* index in process.contents */
+		} unlinked;
 		struct {
 			uint32_t family; /* AF_INET, AF_INET6 */
 			bool connected;

@@ -21,7 +21,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "state/file_kinds.h"
+#include "state/contents.h"
 
 /* Numbers above the program's highest that a restart needs: the three, the
  * image's, and two ends that wait. */
@@ -245,6 +245,7 @@ int files_restore(struct restore *r, const struct process *p, struct err *err)
 {
 	const struct file_table *t = p->files;
 	struct file_restore fr = {.r = r, .p = p, .table = t, .prog = r->prog};
+	__cleanup_free int *contents = NULL;
 	int e;
 
 	if (!t)
@@ -254,9 +255,13 @@ int files_restore(struct restore *r, const struct process *p, struct err *err)
 		fr.above = 3;
 	raise_limit(&fr);
 	clear_numbers(&fr);
+	if ((e = contents_restore(&fr, &contents, err)))
+		return e;
+	fr.contents = contents;
 	for (size_t i = 0; i < t->nfiles; i++)
 		if ((e = file_ops_of(t->files[i].kind)->restore(&fr, &t->files[i], err)))
 			return e;
+	contents_restore_end(&fr, contents);
 	for (int i = 0; i < 3; i++)
 		if (fr.inherited[i] >= 0)
 			program_close(fr.prog, "in place by now", fr.inherited[i]);

@@ -16,6 +16,7 @@
 #include "base/io.h"
 #include "image/elfid.h"
 #include "proc/status.h"
+#include "state/contents.h"
 #include "state/memory.h"
 #include "state/state.h"
 
@@ -48,9 +49,9 @@ static int classify(struct capture *c, const struct proc_map *m, struct mapping 
 	} else if (starts(m->name, "/SYSV") && m->deleted) {
 		return refuse_mapping(c, m, "System V shared memory",
 				      "use mmap instead of shmat, or detach it first", err);
-	} else if (starts(m->name, "/memfd:") && m->shared) {
-		return refuse_mapping(c, m, "memory of a memfd",
-				      "not supported yet: unmap it first", err);
+	} else if (starts(m->name, "/secretmem")) {
+		return refuse_mapping(c, m, "secret memory (memfd_secret)",
+				      "let the program unmap it first", err);
 	} else if (starts(m->name, "anon_inode:") || starts(m->name, "[uprobes]") ||
 		   starts(m->name, "/[aio]")) {
 		return refuse_mapping(c, m, "memory of a kernel object", "close the object first",
@@ -68,10 +69,14 @@ static int classify(struct capture *c, const struct proc_map *m, struct mapping 
 		ret->object = m->ino;
 	} else if (m->shared && m->ino) {
 		ret->kind = MAPPING_SHARED;
-		if (m->deleted)
-			return refuse_mapping(c, m, "a shared mapping of a deleted file",
-					      "the file must have a name, or map it privately",
-					      err);
+		/* The file has no name: as long as it is open it is kept as such
+		 * (state/contents.h), else it is memory like any other that is shared. */
+		if (m->deleted) {
+			ret->kind = MAPPING_SHMEM;
+			ret->object = m->ino;
+			if (contents_find(c->proc, m->ino) != UINT32_MAX)
+				ret->flags |= MAPPING_OF_CONTENT;
+		}
 	} else if (m->ino) {
 		ret->kind = MAPPING_FILE;
 		if (m->deleted)

@@ -402,7 +402,7 @@ static void map_all(struct restore *r, const struct process *p, const bool *fill
 			memory_early_map_rest(r, m);
 		else if (m->kind == MAPPING_ANON || m->kind == MAPPING_FILE)
 			map_anon(r, m, first_prot(r, m, filled[i]));
-		else if (m->kind == MAPPING_SHMEM)
+		else if (m->kind == MAPPING_SHMEM && !(m->flags & MAPPING_OF_CONTENT))
 			map_shmem(r, p, i, first_prot(r, m, true));
 	}
 	if (fd >= 0)
@@ -484,7 +484,8 @@ static void protect_all(struct restore *r, const struct process *p, const bool *
 	for (size_t i = 0; i < p->nmappings; i++) {
 		const struct mapping *m = &p->mappings[i];
 
-		if (m->kind < MAPPING_VDSO && first_prot(r, m, filled[i]) != m->prot)
+		if (m->kind < MAPPING_VDSO && !(m->flags & MAPPING_OF_CONTENT) &&
+		    first_prot(r, m, filled[i]) != m->prot)
 			program_call(r->prog, describe(r, m), SYS_mprotect, m->start,
 				     m->end - m->start, m->prot, 0, 0, 0);
 	}

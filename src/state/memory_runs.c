@@ -124,6 +124,8 @@ static int find_other(struct capture *c, struct process *p, size_t i, struct err
 	struct mapping *m = &p->mappings[i];
 	struct run_walk w = {.p = p, .mapping = (uint32_t)i, .err = err};
 
+	if (m->flags & MAPPING_OF_CONTENT)
+		return 0;
 	if (m->kind == MAPPING_SHMEM)
 		return find_shmem(c, &w, m);
 	/* The vdso is stored for debuggers alone: backtraces pass through it. */

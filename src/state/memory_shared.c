@@ -33,7 +33,7 @@ static const struct mapping *shared_with(const struct process *p, struct proc_ma
 		const struct proc_map *m = &maps->v[i];
 		const struct mapping *ours;
 
-		if (m->shared && !strcmp(m->name, "/dev/zero") && (ours = find_object(p, m->ino)))
+		if (m->shared && m->deleted && (ours = find_object(p, m->ino)))
 			return ours;
 	}
 	return NULL;
@@ -51,7 +51,7 @@ static int look_at(struct capture *c, const struct process *p, int proc, const c
 	snprintf(name, sizeof(name), "%s/maps", pid);
 	if (io_read_file(proc, name, &text) || !text.len)
 		return 0; /* gone, a kernel thread, or not ours to see */
-	if (!strstr(text.p, "/dev/zero (deleted)"))
+	if (!strstr(text.p, "(deleted)"))
 		return 0;
 	if (!proc_parse_maps(text.p, &maps, &ignored))
 		m = shared_with(p, &maps);

@@ -38,6 +38,8 @@ enum mapping_flag {
 	MAPPING_NORESERVE = 1u << 1,
 	MAPPING_HEAP = 1u << 2,  /* [heap] */
 	MAPPING_STACK = 1u << 3, /* [stack] */
+	/* MAPPING_SHMEM of a file without a name (state/contents.h): nothing is stored of it */
+	MAPPING_OF_CONTENT = 1u << 5,
 	MAPPING_DELETED =
 		1u << 4, /* the file has no name any more: stored whole, restored as anonymous */
 };
@@ -143,7 +145,8 @@ struct parent_ref {
 	uint32_t depth;    /* how many images are below */
 };
 
-struct file_table; /* state/files.h */
+struct file_table;   /* state/files.h */
+struct file_content; /* state/contents.h */
 
 /* setitimer(2): what was left and the interval, in microseconds. */
 struct itimer_state {
@@ -203,6 +206,8 @@ struct process {
 	struct posix_timer *posix_timers; /* ids ascend */
 	size_t nposix_timers;
 	struct file_table *files;
+	struct file_content *contents;
+	size_t ncontents;
 };
 
 /* Several processes that belong together.  A checkpoint of one has n == 1. */

@@ -56,7 +56,8 @@ user inotify inotify
 root fanotify fanotify
 user userfaultfd userfaultfd
 root perf_event perf
-user memfd memfd
+user memfd_large 64.MiB
+user memfd_foreign memfd
 user memfd_secret (secret)
 user pidfd pidfd
 user netlink netlink

@@ -163,6 +163,7 @@ OPEN_FILE = {
                  ("options", OPTIONS)]),
     16: ("unix named", [("type", "u32"), ("listening", "bool"), ("backlog", "u32"), ("mode", "u32"),
                         ("name", "blob"), ("options", OPTIONS)]),
+    17: ("unlinked", [("content", "u32")]),
 }
 
 
@@ -188,13 +189,18 @@ SCHEDULING = [("timerslack", "u64"), ("subreaper", "u32"), ("thp_disable", "u32"
 POSIX_TIMERS = ("list", [("id", "i32"), ("clock", "i32"), ("signal", "i32"), ("value", "u64"),
                          ("silent", "bool"), ("thread", "u32"), ("left", "i64"), ("interval", "i64")], 1 << 20)
 
+CONTENTS = ("list", [("dev", "u64"), ("ino", "u64"), ("memfd", "bool"), ("mode", "u32"), ("seals", "u32"),
+                      ("size", "u64"), ("name", "string"),
+                      ("extents", ("list", [("offset", "u64"), ("data", "blob")], 1 << 20))], 1 << 20)
+
 ADVICE = ("list", [("start", "u64"), ("end", "u64"), ("flags", "u32")], 1 << 22)
 
 NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPINGS), 4: ("RUNS", RUNS),
          5: ("THREAD", THREAD), 6: ("SIGNALS", SIGNALS), 7: ("TIMERS", TIMERS), 8: ("FILES", FILES),
          9: ("SURROUNDINGS", SURROUNDINGS), 10: ("SCHEDULING", SCHEDULING), 11: ("ADVICE", ADVICE),
-         12: ("PLACES", PLACES), 13: ("PARENT", PARENT), 14: ("POSIX TIMERS", POSIX_TIMERS)}
-ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14)]
+         12: ("PLACES", PLACES), 13: ("PARENT", PARENT), 14: ("POSIX TIMERS", POSIX_TIMERS),
+         15: ("CONTENTS", CONTENTS)}
+ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15)]
 NEEDS_PLACES, NEEDS_PARENT = 1, 2
 CLEAN, BELOW = 1, 2
 

@@ -82,6 +82,35 @@ static int memfd(void)
 {
 	return memfd_create("of the test", 0);
 }
+
+static int memfd_large(void)
+{
+	static char page[4096] = "x";
+	int fd = must(memfd());
+
+	for (off_t at = 0; at <= 64 << 20; at += sizeof(page))
+		must(pwrite(fd, page, sizeof(page), at));
+	return fd;
+}
+
+/* Another process has it, which is no child of ours. */
+static int memfd_foreign(void)
+{
+	pid_t parent = getpid();
+	int fd = must(memfd());
+
+	if (!must(fork())) {
+		if (!must(fork())) {
+			close(0), close(1), close(2);
+			while (kill(parent, 0) == 0)
+				nap(5);
+		}
+		_exit(0);
+	}
+	wait(NULL);
+	return fd;
+}
+
 static int memfd_secret_(void)
 {
 	int fd = syscall(SYS_memfd_secret, 0);
@@ -143,7 +172,6 @@ static int unix_connected(void)
 	must(bind(l, (void *)&a, sizeof(a)));
 	must(listen(l, 5));
 	must(connect(c, (void *)&a, sizeof(a)));
-	close(l);
 	return c;
 }
 
@@ -395,7 +423,8 @@ static const struct {
 	{"fanotify", fanotify},
 	{"userfaultfd", userfaultfd},
 	{"perf_event", perf_event},
-	{"memfd", memfd},
+	{"memfd_large", memfd_large},
+	{"memfd_foreign", memfd_foreign},
 	{"memfd_secret", memfd_secret_},
 	{"pidfd", pidfd},
 	{"netlink", netlink},
