@@ -159,6 +159,7 @@ demo: all
 	@./setup.sh build test
 	@B=$(B) scripts/demo.sh
 	@B=$(B) scripts/demo-hop.sh
+	@B=$(B) scripts/demo-migrate.sh
 
 lint:
 	@./setup.sh build lint

@@ -247,4 +247,36 @@ system_log() {
 	finish_counter over
 }
 try receive_writes_to_the_system_log system_log
+# The demonstration: as root and as an ordinary user between two hosts, and without
+# namespaces on one, which it says.
+demo() { # USER WORDS
+	need /usr/bin/python3
+	become "$1"
+	mkdir bin
+	local c
+	for c in bash env mktemp rm grep sed cat tee wc tail cmp sleep diff head unshare nsenter sh hostname setpriv; do
+		ln -s "$(type -P $c)" bin/
+	done
+	[[ $3 == without ]] || ln -s "$(type -P ip)" bin/
+	run env PATH="$W/bin" B="$B" bash "$TOP/scripts/demo-migrate.sh"
+	[[ $RC == 0 ]] || fail "the demonstration ends with $RC"
+	prints "$2" '^[a-z]+: +2097152 numbers' 'goes on on' 'downtime' ': 2063689 primes below 33554432' \
+		'lines here, [0-9]+ there, none missing'
+	[[ ! -s cmd.err ]] || fail "talk on stderr: $(cat cmd.err)"
+}
+_namespaces() { unshare -nu true 2>/dev/null; }
+demo_of_root() {
+	_namespaces || skip "no namespaces here"
+	demo root 'two hosts: alpha and beta' with
+	prints '^alpha: ' '^beta: .*primes below'
+}
+demo_of_user() {
+	become user
+	(as unshare -Ur -- unshare -nu true) 2>/dev/null || skip "no user namespaces here"
+	demo user 'two hosts: alpha and beta' with
+	prints '^alpha: ' '^beta: .*primes below'
+}
+try demonstration_as_root demo_of_root
+try demonstration_as_user demo_of_user
+try demonstration_without_namespaces demo user 'on one machine \(ip is not installed\)' without
 finish
