@@ -1,6 +1,7 @@
 /* The destination's guardian: see feed.h. */
 #include "migrate/feed.h"
 #include "migrate/files.h"
+#include "migrate/late.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -265,13 +266,29 @@ static int claim(struct feed *f, struct err *err)
 	return 0;
 }
 
-static int ready(void *arg, struct err *err)
+/* COMMIT or SIGNALS: the signals that came to the program over there. */
+static int take_late(struct feed *f, uint32_t type, size_t nthreads, struct late_signal **ret,
+		     size_t *ret_n, struct err *err)
+{
+	size_t len;
+	int e = proto_expect(f->w, &f->reader, type, f->frame, LATE_FRAME_MAX, &len, err);
+	struct codec c = codec_reader(f->frame, len);
+
+	if (e)
+		return e;
+	late_codec(&c, ret, ret_n);
+	if (codec_ended(&c) && late_is_possible(*ret, *ret_n, nthreads))
+		return 0;
+	free(*ret);
+	*ret = NULL;
+	return err_set(err, -EPROTO, "malformed list of signals");
+}
+
+static int ready(void *arg, struct late_signal **ret_late, size_t *ret_n, struct err *err)
 {
 	struct feed *f = arg;
 	__cleanup_buf struct buf b = {0};
 	struct codec c = codec_writer(&b);
-	char none[1];
-	size_t len;
 	int ret;
 
 	f->times.building = (uint64_t)(wire_now() - f->begun);
@@ -281,12 +298,27 @@ static int ready(void *arg, struct err *err)
 	if ((ret = proto_send_buf(f->w, FRAME_READY, &b, err)))
 		return ret;
 	fault_point("ready said");
-	ret = proto_expect(f->w, &f->reader, FRAME_COMMIT, none, 0, &len, err);
+	ret = take_late(f, FRAME_COMMIT, UINT32_MAX, ret_late, ret_n, err);
 	if (ret)
 		return ret;
 	f->commit_heard = wire_now();
 	fault_point("commit heard");
 	return claim(f, err);
+}
+
+/* What came to the other copy until it was ended. */
+static void take_last(struct feed *f, const struct restart_gone *to)
+{
+	struct late_signal *v = NULL;
+	struct err ignored = ERR_INIT;
+	size_t n = 0;
+
+	/* What follows is for the process of the connection. */
+	f->w->is_exact = true;
+	wire_deadline(f->w, f->timeout_ms);
+	if (!take_late(f, FRAME_SIGNALS, to->n, &v, &n, &ignored))
+		late_send(v, n, to->pidfd, to->pid, to->tids);
+	free(v);
 }
 
 /* The point of no return: after it the other side's copy never runs again. */
@@ -305,7 +337,7 @@ static int commit(void *arg, struct err *err)
 	return 0;
 }
 
-static void gone(void *arg)
+static void gone(void *arg, const struct restart_gone *to)
 {
 	struct feed *f = arg;
 	__cleanup_buf struct buf b = {0};
@@ -328,6 +360,8 @@ static void gone(void *arg)
 	wire_deadline(f->w, f->timeout_ms);
 	if (proto_send_buf(f->w, FRAME_DONE, &b, &ignored))
 		ignored = ERR_INIT; /* it will ask */
+	else
+		take_last(f, to);
 	fault_point("done said");
 	if (write(f->done_fd, &f->arrival, sizeof(f->arrival)) < 0)
 		return;

@@ -111,16 +111,42 @@ static void reckon_downtime(struct source *s, const struct proto_times *t)
 	r->rest.ns = r->downtime;
 }
 
+static int send_late(struct source *s, uint32_t type, struct err *err)
+{
+	__cleanup_buf struct buf b = {0};
+	struct codec c = codec_writer(&b);
+
+	late_codec(&c, &s->late.v, &s->late.n);
+	return proto_send_buf(s->w, type, &b, err);
+}
+
+static void look_at_the_dying(void *arg, pid_t tid)
+{
+	struct source *s = arg;
+	struct err ignored = ERR_INIT;
+
+	if (late_look_process(&s->late, tid, &ignored))
+		ignored = ERR_INIT; /* then it is as if they had come a moment later */
+}
+
 /* t: zeros if the destination did not tell. */
 static int moved(struct source *s, const struct proto_times *t)
 {
+	struct err ignored = ERR_INIT;
+
 	s->result->outcome = MIGRATE_MOVED;
 	s->done_ns = wire_now();
 	reckon_downtime(s, t);
 	fault_point("done heard");
-	remote_kill(&s->job.remote);
+	s->late.n = 0; /* those went with COMMIT */
+	if (late_look(&s->late, &s->job.remote, NULL, &ignored))
+		ignored = ERR_INIT;
+	remote_kill_watched(&s->job.remote, look_at_the_dying, s);
 	s->job.released = true;
 	fault_point("killed");
+	/* Where it had to be asked about there is no way to send them any more. */
+	if (s->w->fd >= 0 && send_late(s, FRAME_SIGNALS, &ignored))
+		ignored = ERR_INIT;
 	journal_remove(&s->journal);
 	return 0;
 }
@@ -228,6 +254,20 @@ static int ask_again(struct source *s, struct err *err)
 	return doubt(s, err);
 }
 
+/* Stops it for good, and finds the signals that came since it was looked at. */
+static int hold(struct source *s, struct err *err)
+{
+	struct remote *r = &s->job.remote;
+	struct remote_taken taken = {.n = 0};
+	int ret;
+
+	if ((ret = late_init(&s->late, s->job.proc, err)) ||
+	    (ret = late_look(&s->late, r, NULL, err)) || (ret = remote_hold(r, &taken, err)))
+		return ret;
+	s->held = true;
+	return late_look(&s->late, r, &taken, err);
+}
+
 int source_hand_over(struct source *s, struct err *err)
 {
 	struct proto_times t = {0};
@@ -242,9 +282,8 @@ int source_hand_over(struct source *s, struct err *err)
 		return ret;
 	}
 	fault_point("asked");
-	if ((ret = remote_hold(&s->job.remote, err)))
+	if ((ret = hold(s, err)))
 		return stays(s, err);
-	s->held = true;
 	fault_point("held");
 	s->w->cancel_fd = -1;
 	/* What follows DONE is for the command, which has a buffer of its own. */
@@ -252,7 +291,7 @@ int source_hand_over(struct source *s, struct err *err)
 	progress_stage(&s->progress, STAGE_HANDOVER, 0, 0);
 	wire_deadline(s->w, s->o->timeout_ms);
 	s->commit_ns = wire_now();
-	ret = proto_send(s->w, FRAME_COMMIT, NULL, 0, err);
+	ret = send_late(s, FRAME_COMMIT, err);
 	fault_point("commit sent");
 	/* Even one that could not be sent may have come: the answer decides. */
 	if (!ret)

@@ -39,6 +39,7 @@ enum proto_frame {
 	FRAME_ROUND = 17,   /* source: the pages that follow replace earlier ones */
 	FRAME_FILE = 18,    /* source: a file to be taken along */
 	FRAME_FILE_DATA = 19,
+	FRAME_SIGNALS = 20, /* source: the last that came there */
 };
 
 /* Longest frames, bytes. */

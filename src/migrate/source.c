@@ -237,6 +237,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 	job_done(&s.job);
 	sender_done(&s.sender);
 	journal_close(&s.journal);
+	late_done(&s.late);
 	source_end_tracking(&s);
 	free(s.known);
 	free(s.unchanged);

@@ -4,6 +4,7 @@
 
 #include "checkpoint/internal.h"
 #include "migrate/journal.h"
+#include "migrate/late.h"
 #include "migrate/migrate.h"
 #include "migrate/progress.h"
 #include "migrate/sender.h"
@@ -27,6 +28,7 @@ struct source {
 	struct track *track; /* NULL: nothing is tracked */
 	int memfd;           /* /proc/PID/mem, while it runs; -1 */
 	bool *unchanged;     /* per run of the job: the destination has it as it is */
+	struct late late;    /* signals that came since the last look */
 	bool held;           /* in a group stop */
 	int64_t commit_ns;   /* when COMMIT was sent */
 	int64_t done_ns;     /* when the answer came that it runs over there */

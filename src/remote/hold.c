@@ -9,8 +9,11 @@
  *      mode, meets the signal there, and shows it to us;
  *   3. we let it have the signal: it stops for its group, and all others, who are
  *      in our stops, belong to that group stop from now on.
- * Signals that are taken before SIGSTOP are put back behind it.  Should SIGCONT come
- * between 1 and 2, the leader would run: that shows, since it does not stop.
+ * Signals that the leader takes before SIGSTOP are let through: it stands at the first
+ * instruction of a handler then, and has not run it; or has ended, of a signal that
+ * ends it.  (They cannot be put back: no other process may send as the kernel or
+ * kill(2) do.)  Should SIGCONT come between 1 and 2, the leader would run: that shows,
+ * since it does not stop.
  */
 #include <errno.h>
 #include <signal.h>
@@ -24,13 +27,7 @@
 #include "base/io.h"
 #include "remote/remote.h"
 
-#define HELD_MAX 64
 #define PATIENCE_MS 2000
-
-struct held {
-	siginfo_t v[HELD_MAX];
-	size_t n;
-};
 
 /* 1: it stopped, 0: it did not in time, negative: it ended. */
 static int wait_some(pid_t tid, int *status)
@@ -52,14 +49,6 @@ static int wait_some(pid_t tid, int *status)
 	return 0;
 }
 
-static void put_back(const struct remote *r, struct held *h)
-{
-	for (size_t i = 0; i < h->n; i++)
-		syscall(SYS_rt_tgsigqueueinfo, r->pid, r->threads[0].tid, h->v[i].si_signo,
-			&h->v[i]);
-	h->n = 0;
-}
-
 /* The leader is in a stop again, whatever it did meanwhile. */
 static int give_up(const struct remote *r, struct err *err)
 {
@@ -70,16 +59,36 @@ static int give_up(const struct remote *r, struct err *err)
 	return err_set(err, -EAGAIN, "process %d was continued by somebody meanwhile", r->pid);
 }
 
-int remote_hold(struct remote *r, struct err *err)
+/* 1: it stands, 0: go on, with *pass for the leader; negative: it ended. */
+static int one_stop(pid_t tid, int status, struct remote_taken *taken, int *pass, struct err *err)
+{
+	int sig = WSTOPSIG(status);
+
+	*pass = 0;
+	if (status >> 16 == PTRACE_EVENT_STOP)
+		return sig == SIGSTOP;
+	if (status >> 16)
+		return 0;
+	*pass = sig;
+	if (sig == SIGSTOP)
+		return 0;
+	if (taken->n == REMOTE_TAKEN_MAX)
+		return err_set(err, -EAGAIN, "too many signals are on their way to thread %d", tid);
+	if (!ptrace(PTRACE_GETSIGINFO, tid, 0, &taken->v[taken->n]))
+		taken->n++;
+	return 0;
+}
+
+int remote_hold(struct remote *r, struct remote_taken *taken, struct err *err)
 {
 	pid_t tid = r->threads[0].tid;
-	struct held h = {.n = 0};
 	int pass = 0;
 
+	taken->n = 0;
 	if (syscall(SYS_tgkill, r->pid, tid, SIGSTOP))
 		return err_sys(err, -errno, "cannot stop process %d", r->pid);
-	for (int i = 0; i < 2 * HELD_MAX; i++) {
-		int status, ret, sig;
+	for (int i = 0; i < 2 * REMOTE_TAKEN_MAX; i++) {
+		int status, ret;
 
 		if (ptrace(PTRACE_CONT, tid, 0, pass))
 			return err_set(err, -ESRCH, "process %d has ended", r->pid);
@@ -88,18 +97,9 @@ int remote_hold(struct remote *r, struct err *err)
 			return err_set(err, -ESRCH, "process %d has ended", r->pid);
 		if (ret == 0)
 			break;
-		sig = WSTOPSIG(status);
-		pass = 0;
-		if (status >> 16 == PTRACE_EVENT_STOP && sig == SIGSTOP) {
-			put_back(r, &h);
-			return 0;
-		}
-		if (status >> 16 == 0 && sig == SIGSTOP)
-			pass = SIGSTOP;
-		else if (status >> 16 == 0 && h.n < HELD_MAX &&
-			 !ptrace(PTRACE_GETSIGINFO, tid, 0, &h.v[h.n]))
-			h.n++;
+		ret = one_stop(tid, status, taken, &pass, err);
+		if (ret)
+			return ret < 0 ? ret : 0;
 	}
-	put_back(r, &h);
 	return give_up(r, err);
 }

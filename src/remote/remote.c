@@ -161,12 +161,50 @@ static void wait_for_the_end(const struct remote *r)
 	}
 }
 
-void remote_kill(struct remote *r)
+/* Of a leader that was killed and stops once more, for us.  False: it has ended. */
+static bool wait_exit_stop(pid_t tid)
 {
+	struct timespec step = {.tv_nsec = 1000 * 1000};
+
+	for (int i = 0; i < 500; i++) {
+		int status;
+		pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
+
+		if (got == tid && WIFSTOPPED(status) &&
+		    status >> 8 == (SIGTRAP | PTRACE_EVENT_EXIT << 8))
+			return true;
+		if (got && (got != tid || !WIFSTOPPED(status)))
+			return false;
+		if (i < 100)
+			syscall(SYS_sched_yield);
+		else
+			nanosleep(&step, NULL);
+	}
+	return false;
+}
+
+/*
+ * From SIGKILL on no signal is queued for the process any more (kernel/signal.c,
+ * prepare_signal), and what was queued before is still there at its exit stop.
+ */
+void remote_kill_watched(struct remote *r, void (*dying)(void *arg, pid_t tid), void *arg)
+{
+	pid_t tid = r->n ? r->threads[0].tid : 0;
+	bool stops = dying && r->n && !ptrace(PTRACE_SETOPTIONS, tid, 0, PTRACE_O_TRACEEXIT);
+
 	if (r->pidfd >= 0)
 		syscall(SYS_pidfd_send_signal, r->pidfd, SIGKILL, NULL, 0);
+	if (stops && wait_exit_stop(tid)) {
+		dying(arg, tid);
+		ptrace(PTRACE_CONT, tid, 0, 0);
+	}
 	wait_for_the_end(r);
 	forget(r);
+}
+
+void remote_kill(struct remote *r)
+{
+	remote_kill_watched(r, NULL, NULL);
 }
 
 void remote_exit(struct remote *r, int status)

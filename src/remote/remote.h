@@ -11,6 +11,7 @@
 #ifndef GODWIT_REMOTE_REMOTE_H
 #define GODWIT_REMOTE_REMOTE_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -97,15 +98,25 @@ int remote_prepare(struct remote *r, struct proc_maps *maps, struct err *err) __
 void remote_finish(struct remote *r);
 /* The same, then detaches and frees.  Works on a half-prepared or dead target. */
 void remote_release(struct remote *r);
+/* Signals that the leader took on its way into a group stop. */
+#define REMOTE_TAKEN_MAX 64
+struct remote_taken {
+	siginfo_t v[REMOTE_TAKEN_MAX];
+	size_t n;
+};
+
 /*
  * From now on the process stays stopped, as after SIGSTOP, even if all of ours are
  * killed: what goes on in its place may be somewhere else.  After remote_finish.
  * On failure it is as before, but the leader may have run for a moment: what was
  * read of it is out of date.  SIGCONT after the release undoes it.
  */
-int remote_hold(struct remote *r, struct err *err) __must_check;
+int remote_hold(struct remote *r, struct remote_taken *ret_taken, struct err *err) __must_check;
 /* Kills the stopped process with SIGKILL, then frees. */
 void remote_kill(struct remote *r);
+/* The same; dying(arg, tid) is called when no signal reaches it any more and its leader, tid,
+ * can still be asked by ptrace(2); not where it was dead already. */
+void remote_kill_watched(struct remote *r, void (*dying)(void *arg, pid_t tid), void *arg);
 
 /*
  * Runs every batch of a program, in order.  A result that is not what it must

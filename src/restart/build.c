@@ -359,40 +359,6 @@ static int join_verifier(struct verifier *v, struct err *err)
 	return v->ret;
 }
 
-static bool has_pending(const struct pending_signal *v, size_t n, int sig)
-{
-	for (size_t i = 0; i < n; i++)
-		if (((const siginfo_t *)(const void *)v[i].info)->si_signo == sig)
-			return true;
-	return false;
-}
-
-/* Its timers may expire while the program is being made. */
-static bool is_timed(const struct process *p, int sig)
-{
-	for (size_t i = 0; i < p->nposix_timers; i++)
-		if (p->posix_timers[i].signal == sig)
-			return true;
-	return false;
-}
-
-/*
- * The signal by which a thread tells that its calls are done is the only one that
- * is not blocked meanwhile: were it among those that are made pending again, the
- * program's handler would run, half restored.  (Go has SIGURG pending at most times.)
- */
-static int choose_bell(const struct process *p)
-{
-	for (int sig = SIGURG;; sig = sig == SIGURG ? 64 : sig - 1) {
-		bool pending = has_pending(p->pending, p->npending, sig) || is_timed(p, sig);
-
-		for (size_t i = 0; i < p->nthreads && !pending; i++)
-			pending = has_pending(p->threads[i].pending, p->threads[i].npending, sig);
-		if (!pending || sig == 33)
-			return sig;
-	}
-}
-
 /* Where the vdso waits (memory_restore_early) that was at this address. */
 static uint64_t hole_of_vdso(const struct rebuild *b, uint64_t vdso)
 {
@@ -419,7 +385,7 @@ static int take_process(struct rebuild *b, pid_t pid, uint64_t *ret_vdso, struct
 		ret = place(b, &b->maps, err);
 	if (!ret && !(vdso = find_vdso(&b->maps)))
 		ret = err_refuse(err, "the new process has no vdso");
-	b->remote.bell = choose_bell(&b->proc);
+	b->remote.bell = rebuild_choose_bell(b, NULL, 0);
 	if (!ret)
 		ret = remote_prepare_at(&b->remote, b->restore.scratch, threads_room(b),
 					vdso->start, vdso->end - vdso->start, err);
@@ -441,7 +407,7 @@ static int take_last_model(struct rebuild *b, int fd, uint64_t vdso, struct err 
 		return ret;
 	if (b->proc.nthreads > b->remote.max_threads)
 		return err_set(err, -EAGAIN, "the program has started too many threads meanwhile");
-	b->remote.bell = choose_bell(&b->proc);
+	b->remote.bell = rebuild_choose_bell(b, NULL, 0);
 	begin_program(b, err);
 	if ((ret = memory_early_trim(r, &b->proc, &b->remote, err)) ||
 	    (ret = memory_restore_map(r, &b->proc, err)))
@@ -516,11 +482,44 @@ static int build(struct rebuild *b, pid_t pid, struct err *err)
 	return ret;
 }
 
+/* Of a fed program: from here on it is ours, or never. */
+static int take_over(struct rebuild *b, struct err *err)
+{
+	const struct restart_feed *f = b->o->feed;
+	__cleanup_free struct late_signal *late = NULL;
+	size_t n = 0;
+	int ret = f->ready(f->arg, &late, &n, err);
+
+	return ret ? ret : rebuild_queue_late(b, late, n, err);
+}
+
+static void let_go(struct rebuild *b)
+{
+	const struct restart_feed *f = b->o->feed;
+	size_t n = b->remote.n;
+	__cleanup_free pid_t *tids = calloc(n + 1, sizeof(*tids));
+	struct restart_gone to = {
+		.pidfd = f ? fcntl(b->remote.pidfd, F_DUPFD_CLOEXEC, 3) : -1,
+		.pid = b->remote.pid,
+		.tids = tids,
+		.n = tids ? n : 0,
+	};
+
+	for (size_t i = 0; i < n && tids; i++)
+		tids[i] = b->remote.threads[i].tid;
+	remote_release(&b->remote);
+	if (f)
+		f->gone(f->arg, &to);
+	io_close_fd(&to.pidfd);
+}
+
 int rebuild_run(struct rebuild *b, pid_t pid, struct err *err)
 {
 	const struct restart_feed *f = b->o->feed;
 	int ret = build(b, pid, err);
 
+	if (!ret && f)
+		ret = take_over(b, err);
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < b->proc.nthreads; i++) {
@@ -529,12 +528,9 @@ int rebuild_run(struct rebuild *b, pid_t pid, struct err *err)
 		arch_restart_regs(&regs);
 		remote_set_thread(&b->remote, i, &regs, b->proc.threads[i].sigmask);
 	}
-	if (f && ((ret = f->ready(f->arg, err)) || (ret = restart_act(b, err)) ||
-		  (ret = f->commit(f->arg, err))))
+	if (f && ((ret = restart_act(b, err)) || (ret = f->commit(f->arg, err))))
 		return ret;
-	remote_release(&b->remote);
-	if (f)
-		f->gone(f->arg);
+	let_go(b);
 	return 0;
 }
 

@@ -27,6 +27,12 @@ struct rebuild {
 /* build.c: in the guardian.  pid is the process, already past its exec and
  * stopped there.  On failure say why, then call rebuild_abort. */
 int rebuild_run(struct rebuild *b, pid_t pid, struct err *err) __must_check;
+/* late.c: a signal to tell by that calls are done: none that the model has pending, and none
+ * of v[n]. */
+int rebuild_choose_bell(const struct rebuild *b, const struct late_signal *v, size_t n);
+/* late.c: makes these pending in the process that is built. */
+int rebuild_queue_late(struct rebuild *b, const struct late_signal *v, size_t n,
+		       struct err *err) __must_check;
 /* build.c: ends the half-built process: status 5 for a damaged image, else 6. */
 void rebuild_abort(struct rebuild *b, const struct err *err);
 /* build.c: prints what rebuild_run would make the process do. */

@@ -14,6 +14,14 @@
 #include "base/err.h"
 #include "state/state.h"
 
+/* A program that was let go: its ids as the guardian sees them; pidfd is the caller's. */
+struct restart_gone {
+	int pidfd;
+	pid_t pid;
+	const pid_t *tids; /* of its threads, in the order of the model; NULL: not known */
+	size_t n;
+};
+
 /*
  * A restart that is fed: the image holds the notes alone, the pages come from
  * somebody else, and so does the word that the program may go on.  All calls but
@@ -35,13 +43,14 @@ struct restart_feed {
 	 */
 	int (*pages)(void *arg, const struct restore *r, struct remote *remote, int *ret_fd,
 		     struct err *err);
-	/* All is built: 0 when the word has come that the program is ours. */
-	int (*ready)(void *arg, struct err *err);
+	/* All is built: 0 when the word has come that the program is ours, with the signals
+	 * that came to it after the model was made; the caller frees them. */
+	int (*ready)(void *arg, struct late_signal **ret, size_t *ret_n, struct err *err);
 	/* What is outside of the process has been changed, too: the last step that can
 	 * fail.  0: it is let go at once. */
 	int (*commit)(void *arg, struct err *err);
 	/* It was let go; or it failed before that, in any process. */
-	void (*gone)(void *arg);
+	void (*gone)(void *arg, const struct restart_gone *to);
 	void (*failed)(void *arg, const struct err *err);
 };
 

@@ -87,6 +87,12 @@ struct pending_signal {
 	uint8_t info[128]; /* siginfo_t as the kernel has it */
 };
 
+/* One that came after the model was made. */
+struct late_signal {
+	uint32_t thread; /* 0: to the process, else to the thread of this index + 1 */
+	struct pending_signal signal;
+};
+
 struct thread {
 	int32_t tid; /* in the innermost pid namespace of the program */
 	char comm[16];

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "migrate/late.h"
 #include "migrate/model_in.h"
 #include "migrate/proto.h"
 
@@ -51,10 +52,24 @@ static void model(const uint8_t *data, size_t size)
 	model_in_done(&m);
 }
 
+static void signals(const uint8_t *data, size_t size)
+{
+	struct codec c = codec_reader(data, size);
+	struct late_signal *v = NULL;
+	size_t n = 0;
+
+	late_codec(&c, &v, &n);
+	if (codec_ended(&c) && late_is_possible(v, n, 3))
+		for (size_t i = 0; i < n; i++)
+			ALWAYS(v[i].thread <= 3 && n <= LATE_MAX);
+	free(v);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	pages(data, size);
 	greetings(data, size);
 	model(data, size);
+	signals(data, size);
 	return 0;
 }

@@ -22,7 +22,7 @@ moves() { # USER PROGRAM ARGS...
 	python3 - <<-'P' || fail "no pages went over while it ran: $(cat cmd.out)"
 		import json
 		d = json.load(open('cmd.out'))
-		assert 'stopped_because' not in d, d
+		assert not d['stopped_because'], d
 		r = d['rounds']
 		assert r and r[0]['bytes'] > 0, r
 	P

@@ -56,6 +56,24 @@ static int wrong(const uint8_t *page, uint32_t seed)
 	return 0;
 }
 
+/* What stands in place of the large area's pages, for who looks for the reason. */
+static void tell_big(void)
+{
+	for (size_t k = 0, n = 0; k < big_pages && n < 40; k++) {
+		const uint64_t *w = (const uint64_t *)(const void *)(big + k * PAGE);
+		size_t same = 0;
+
+		for (size_t i = 0; i < PAGE / 8; i++)
+			same += w[i] == big_seed[k] * 0x9e3779b97f4a7c15 + i;
+		if (!wrong(big + k * PAGE, big_seed[k]))
+			continue;
+		printf("page %zu: seed %#x, %zu words of it; first %#llx, last %#llx\n", k,
+		       big_seed[k], same, (unsigned long long)w[0],
+		       (unsigned long long)w[PAGE / 8 - 1]);
+		n++;
+	}
+}
+
 static void fail(const char *what, size_t i, size_t page)
 {
 	printf("%s: slot %zu page %zu\n", what, i, page);
@@ -206,8 +224,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < SLOTS; i++)
 		check(i);
 	for (size_t k = 0; k < big_pages; k++)
-		if (wrong(big + k * PAGE, big_seed[k]))
+		if (wrong(big + k * PAGE, big_seed[k])) {
+			tell_big();
 			fail("the large area is wrong", 0, k);
+		}
 	for (uint8_t *p = heap; p < top; p += PAGE)
 		if (p[0] != (uint8_t)((p - heap) / PAGE + 1) || p[PAGE - 1] != p[0])
 			fail("the heap is wrong", 0, (size_t)(p - heap) / PAGE);
