@@ -58,6 +58,35 @@ static int add_lock(struct fdinfo *f, const char *line, struct err *err)
 	return 0;
 }
 
+/* inotify wd:1 ino:3c51a sdev:fe00000 mask:fff ignored_mask:0 fhandle-bytes:8
+ * fhandle-type:1 f_handle:1ac5030000000000, on one line; the handle may be missing */
+static int add_watch(struct fdinfo *f, const char *line, struct err *err)
+{
+	struct fdinfo_watch w = {0}, *v;
+	const char *handle = strstr(line, " fhandle-bytes:"), *hex = strstr(line, " f_handle:");
+
+	if (sscanf(line, "inotify wd:%" SCNd32 " ino:%" SCNx64 " sdev:%" SCNx64 " mask:%" SCNx32,
+		   &w.wd, &w.ino, &w.sdev, &w.mask) != 4)
+		return err_set(err, -EPROTO, "fdinfo: strange line '%.80s'", line);
+	if (handle && hex &&
+	    sscanf(handle, " fhandle-bytes:%" SCNx32 " fhandle-type:%" SCNx32, &w.handle_len,
+		   &w.handle_type) == 2 &&
+	    w.handle_len <= sizeof(w.handle)) {
+		hex += strlen(" f_handle:");
+		for (uint32_t i = 0; i < w.handle_len; i++, hex += 2)
+			if (sscanf(hex, "%2hhx", &w.handle[i]) != 1 || !hex[1])
+				return err_set(err, -EPROTO, "fdinfo: strange line '%.80s'", line);
+	} else {
+		w.handle_len = 0;
+	}
+	v = io_grow(f->watches, &f->watches_cap, f->nwatches + 1, sizeof(w), err);
+	if (!v)
+		return err->error;
+	f->watches = v;
+	v[f->nwatches++] = w;
+	return 0;
+}
+
 /* Saturates: the kernel shows at most KTIME_MAX, but who knows who wrote it. */
 static int64_t to_ns(int64_t s, int64_t ns)
 {
@@ -107,8 +136,12 @@ static int parse_line(struct fdinfo *f, const char *line, struct err *err)
 			return add_epoll(f, line, err);
 		parse_timerfd(f, line);
 		return 0;
-	case 'c':
 	case 'i':
+		if (!strncmp(line, "inotify ", 8))
+			return add_watch(f, line, err);
+		parse_timerfd(f, line);
+		return 0;
+	case 'c':
 		parse_timerfd(f, line);
 		return 0;
 	case 'l':
@@ -123,11 +156,12 @@ int proc_parse_fdinfo(const char *text, struct fdinfo *ret, struct err *err)
 
 	while (*text) {
 		size_t len = strcspn(text, "\n");
-		char line[256];
+		char line[512];
 		int ret_line;
 
 		/* Longer lines exist (file systems add their own): none of ours are. */
-		snprintf(line, sizeof(line), "%.*s", len < 255 ? (int)len : 255, text);
+		snprintf(line, sizeof(line), "%.*s",
+			 len < sizeof(line) - 1 ? (int)len : (int)sizeof(line) - 1, text);
 		if ((ret_line = parse_line(&f, line, err))) {
 			fdinfo_done(&f);
 			return ret_line;
@@ -142,5 +176,6 @@ void fdinfo_done(struct fdinfo *f)
 {
 	free(f->epoll);
 	free(f->locks);
+	free(f->watches);
 	*f = (struct fdinfo){0};
 }

@@ -24,6 +24,17 @@ struct fdinfo_lock {
 	int64_t start, end; /* bytes, inclusive; end INT64_MAX: to the end of the file */
 };
 
+#define FDINFO_HANDLE_MAX 128 /* bytes (MAX_HANDLE_SZ) */
+
+/* What an inotify watches. */
+struct fdinfo_watch {
+	int32_t wd;
+	uint32_t mask;
+	uint64_t ino, sdev; /* sdev: as the kernel counts devices */
+	uint32_t handle_len, handle_type;
+	uint8_t handle[FDINFO_HANDLE_MAX]; /* open_by_handle_at(2) */
+};
+
 struct fdinfo {
 	int64_t pos;
 	uint32_t flags; /* O_*, O_CLOEXEC is the descriptor's */
@@ -42,6 +53,8 @@ struct fdinfo {
 	size_t nepoll, epoll_cap;
 	struct fdinfo_lock *locks;
 	size_t nlocks, locks_cap;
+	struct fdinfo_watch *watches;
+	size_t nwatches, watches_cap;
 };
 
 /* Lines that are not known are skipped.  On failure nothing is left to free. */

@@ -230,8 +230,7 @@ static const struct file_rule rules[] = {
 	{link_begins, "anon_inode:[eventpoll", FILE_EPOLL, NULL, NULL, NULL},
 	{link_begins, "anon_inode:[timerfd", FILE_TIMERFD, NULL, NULL, NULL},
 	{link_begins, "anon_inode:[signalfd", FILE_SIGNALFD, NULL, NULL, NULL},
-	{link_begins, "anon_inode:inotify", 0, "an inotify",
-	 "inotify is not supported yet: let the program close it", NULL},
+	{link_begins, "anon_inode:inotify", FILE_INOTIFY, NULL, NULL, NULL},
 	{link_begins, "anon_inode:[fanotify", 0, "a fanotify", CLOSE_IT, NULL},
 	{link_begins, "anon_inode:[io_uring", 0, "an io_uring",
 	 "run the program without io_uring (node: UV_USE_IO_URING=0), or with "

@@ -39,6 +39,7 @@ enum file_kind {
 	FILE_UDP = 15,
 	FILE_UNIX_NAMED = 16, /* waits for connections, or for datagrams */
 	FILE_UNLINKED = 17,   /* without a name: its content is in the image */
+	FILE_INOTIFY = 18,
 	FILE_KIND_END
 };
 
@@ -60,6 +61,12 @@ struct file_watch {
 	int32_t fd;
 	uint32_t events;
 	uint64_t data;
+};
+
+struct inotify_watch {
+	int32_t wd; /* its number */
+	uint32_t mask;
+	char *path;
 };
 
 struct file_message {
@@ -134,6 +141,10 @@ struct open_file {
 			struct file_option *options;
 			size_t noptions;
 		} listen;
+		struct {
+			struct inotify_watch *watches; /* numbers ascend */
+			size_t n;
+		} inotify;
 		struct {
 			uint32_t content; /* index in process.contents */
 		} unlinked;

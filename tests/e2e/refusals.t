@@ -52,7 +52,8 @@ user io_uring io_uring
 user tcp_established (tcp|connect)
 user o_path O_PATH
 user device (ptmx|terminal)
-user inotify inotify
+user inotify_unread events
+user inotify_hidden inode
 root fanotify fanotify
 user userfaultfd userfaultfd
 root perf_event perf
@@ -80,5 +81,5 @@ user foreign_shared_memory shared
 user no_bell signal
 END
 try checkpoint_refuses_a_32_bit_program refused_32
-try preload_says_why_it_refuses refused_by_preload inotify inotify
+try preload_says_why_it_refuses refused_by_preload pidfd pidfd
 finish

@@ -164,6 +164,7 @@ OPEN_FILE = {
     16: ("unix named", [("type", "u32"), ("listening", "bool"), ("backlog", "u32"), ("mode", "u32"),
                         ("name", "blob"), ("options", OPTIONS)]),
     17: ("unlinked", [("content", "u32")]),
+    18: ("inotify", [("watches", ("list", [("wd", "i32"), ("mask", "u32"), ("path", "string")], 1 << 20))]),
 }
 
 

@@ -55,10 +55,24 @@ static int device(void)
 {
 	return open("/dev/ptmx", O_RDWR | O_NOCTTY);
 }
-static int inotify(void)
+static int inotify_unread(void)
 {
-	return inotify_init1(0);
+	int fd = must(inotify_init1(0));
+
+	must(inotify_add_watch(fd, ".", IN_CREATE));
+	close(must(open("event", O_CREAT | O_RDWR, 0600)));
+	return fd;
 }
+
+/* No name of it is among those that the program has anything to do with. */
+static int inotify_hidden(void)
+{
+	int fd = must(inotify_init1(0));
+
+	must(inotify_add_watch(fd, "/var/log", IN_CREATE));
+	return fd;
+}
+
 static int fanotify(void)
 {
 	return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY);
@@ -419,7 +433,8 @@ static const struct {
 	{"tcp_established", tcp_established},
 	{"o_path", o_path},
 	{"device", device},
-	{"inotify", inotify},
+	{"inotify_unread", inotify_unread},
+	{"inotify_hidden", inotify_hidden},
 	{"fanotify", fanotify},
 	{"userfaultfd", userfaultfd},
 	{"perf_event", perf_event},

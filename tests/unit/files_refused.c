@@ -66,11 +66,6 @@ static void build_pidfd(void)
 	CHECK_INT(pidfd_open(getpid(), 0), 3);
 }
 
-static void build_inotify(void)
-{
-	CHECK_INT(syscall(SYS_inotify_init1, 0), 3);
-}
-
 static void build_namespace(void)
 {
 	CHECK_INT(open("/proc/self/ns/net", O_RDONLY), 3);
@@ -100,7 +95,6 @@ static void the_rest_is_refused_by_name(void)
 		{build_fifo_end, "other end"},
 		{build_ptmx, "pseudo-terminal"},
 		{build_pidfd, "pidfd"},
-		{build_inotify, "inotify"},
 		{build_namespace, "namespace"},
 	};
 
