@@ -35,6 +35,9 @@ const char *cli_operand(const char *cmd, const char *what, int argc, char **argv
  * leave with *ret_status. */
 bool cli_options_json(int argc, char **argv, void (*usage)(void), bool *ret_json, int *ret_status);
 
+/* "500M": bytes, or with K, M, G, T; more than zero.  False: it is no size. */
+bool cli_parse_size(const char *text, uint64_t *ret);
+
 struct wire_creds;
 /* --key, --cert, --cert-key and --ca for a table of getopt_long, and what takes them:
  * true if c is one of them. */

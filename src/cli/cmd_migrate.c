@@ -33,6 +33,9 @@ static int usage(FILE *out, int status)
 		"      --stdio WHERE       of the program, over there: null (default), file:PATH, "
 		"or\n"
 		"                          ssh: carried here, and godwit stays (by ssh alone)\n"
+		"      --copy-files[=SIZE] take along the files it has open that HOST lacks, and "
+		"its\n"
+		"                          folder; at most SIZE of them (default 1G)\n"
 		"      --key FILE          the key that both hosts share (godwit key)\n"
 		"      --cert FILE, --cert-key FILE  or this host's certificate, and the private "
 		"key\n"
@@ -67,6 +70,7 @@ enum {
 	OPT_PAUSE,
 	OPT_DRY,
 	OPT_STDIO,
+	OPT_COPY,
 	OPT_TIMEOUT,
 	OPT_SSH,
 	OPT_REMOTE,
@@ -102,6 +106,11 @@ static int take_option(struct line *l, int c, const char *arg)
 		return EXIT_DONE;
 	case OPT_STDIO:
 		l->stdio = arg;
+		return EXIT_DONE;
+	case OPT_COPY:
+		l->o.copy_files = true;
+		if (arg && !cli_parse_size(arg, &l->o.copy_max))
+			return cli_usage("migrate", "'%s' is no size: 500M, 2G", arg);
 		return EXIT_DONE;
 	case OPT_TIMEOUT:
 		if (!parse_number(arg, 1, 3600, &n))
@@ -158,6 +167,7 @@ static int parse(struct line *l, int argc, char **argv)
 		{"dry-run", no_argument, NULL, OPT_DRY},
 		{"explain", no_argument, NULL, OPT_DRY},
 		{"stdio", required_argument, NULL, OPT_STDIO},
+		{"copy-files", optional_argument, NULL, OPT_COPY},
 		CLI_CREDS_OPTIONS,
 		{"timeout", required_argument, NULL, OPT_TIMEOUT},
 		{"ssh", required_argument, NULL, OPT_SSH},
@@ -206,7 +216,10 @@ static void report(void *arg, const struct migrate_result *r)
 
 int cmd_migrate(int argc, char **argv)
 {
-	struct line l = {.o = {.timeout_ms = 10000, .mode = MODE_PRECOPY, .max_pause_ms = 20},
+	struct line l = {.o = {.timeout_ms = 10000,
+			       .mode = MODE_PRECOPY,
+			       .max_pause_ms = 20,
+			       .copy_max = 1 << 30},
 			 .plot = {.fd = -1}};
 	struct migrate_result result = {0};
 	struct err err = ERR_INIT;

@@ -151,6 +151,15 @@ static void round_line(struct report *rep, const struct migrate_round *v, const 
 		    report_size(sent, v->sent_bytes), (double)v->ns / 1e6, end);
 }
 
+static void files(struct report *rep, const struct migrate_result *r)
+{
+	report_section(rep, "files", "Files taken along");
+	report_u64(rep, "number", "number", r->files);
+	report_bytes(rep, "bytes", "sent", r->files_bytes);
+	report_bytes(rep, "stopped_bytes", "while it stood still", r->files_last_bytes);
+	report_end(rep);
+}
+
 static void rounds(struct report *rep, const struct migrate_result *r)
 {
 	char name[12];
@@ -232,6 +241,8 @@ void migrate_report(const struct migrate_options *o, const struct migrate_result
 		rounds(&rep, r);
 		phases(&rep, r);
 		amounts(&rep, r);
+		if (o->copy_files)
+			files(&rep, r);
 	}
 	if (report_done(&rep))
 		return; /* nobody reads it */

@@ -1,6 +1,9 @@
 /* What the commands have in common in their command lines. */
+#include <errno.h>
 #include <getopt.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "wire/wire.h"
@@ -50,4 +53,27 @@ bool cli_creds_option(int c, const char *arg, struct wire_creds *creds)
 	default:
 		return false;
 	}
+}
+
+bool cli_parse_size(const char *text, uint64_t *ret)
+{
+	static const char units[] = "KMGT";
+	char *end;
+	unsigned long long n;
+	const char *unit;
+
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || errno || !n)
+		return false;
+	unit = *end ? strchr(units, *end) : NULL;
+	if (*end && (!unit || end[1]))
+		return false;
+	for (const char *u = units; unit && u <= unit; u++) {
+		if (n > UINT64_MAX >> 10)
+			return false;
+		n <<= 10;
+	}
+	*ret = n;
+	return true;
 }

@@ -169,11 +169,67 @@ static int take_round(struct feed *f, const struct restore *r, struct remote *re
 	return ret;
 }
 
+const char *feed_stand_in(void *arg, const char *path)
+{
+	return carry_in_stand_in(((struct feed *)arg)->carry, path);
+}
+
+int feed_send_verdict(struct wire *w, const bool *known, size_t n, const struct carry_in *carry,
+		      struct err *err)
+{
+	__cleanup_buf struct buf b = {0};
+	struct codec c = codec_writer(&b);
+	size_t nlacks = carry->list.n;
+	struct carry_in_file *file = carry->file;
+
+	codec_array(&c, (void *)(uintptr_t)&known, &n, sizeof(*known), 1, PROTO_FILES_MAX / 8);
+	for (size_t i = 0; i < n; i++)
+		codec_bool(&c, (bool *)(uintptr_t)&known[i]);
+	codec_array(&c, &file, &nlacks, sizeof(*file), 1, CARRY_MAX);
+	for (size_t i = 0; i < nlacks; i++)
+		codec_bool(&c, &file[i].lacks);
+	return proto_send_buf(w, FRAME_VERDICT, &b, err);
+}
+
+/* The files of the last list: those that were not in the first are judged, and made. */
+static int take_last_files(struct feed *f, struct err *err)
+{
+	bool is_new = false;
+	int ret;
+
+	if (!f->carry->is_used)
+		return 1;
+	if (!f->model.has_list)
+		return err_set(err, -EPROTO, "%s forgot its files", f->w->peer);
+	ret = carry_in_judge(f->carry, f->first, &is_new, err);
+	wire_deadline(f->w, f->timeout_ms);
+	if (!ret && is_new)
+		ret = feed_send_verdict(f->w, NULL, 0, f->carry, err);
+	if (!ret)
+		ret = carry_in_prepare(f->carry, err);
+	f->files_due = true;
+	return ret;
+}
+
 static int take_model(struct feed *f, uint32_t type, size_t len, struct err *err)
 {
 	int ret = f->model.fd < 0 ? model_in_open(&f->model, err) : 0;
 
-	return ret ? ret : model_in_frame(&f->model, type, f->frame, len, err);
+	if (!ret && f->carry->is_used)
+		f->model.carry = f->carry;
+	if (!ret)
+		ret = model_in_frame(&f->model, type, f->frame, len, err);
+	return ret == 1 ? take_last_files(f, err) : ret;
+}
+
+/* Of files that come along.  1: the last model was waiting for that. */
+static int take_files(struct feed *f, uint32_t type, size_t len, struct err *err)
+{
+	int ret = type == FRAME_FILE ? carry_in_take(f->carry, f->frame, len, err)
+		  : f->files_due     ? carry_in_end(f->carry, true, err)
+				 : err_set(err, -EPROTO, "%s has no files to end with", f->w->peer);
+
+	return ret || type == FRAME_FILE ? ret : 1;
 }
 
 /* Pages, up to the last model (early) or the end.  1: that came. */
@@ -191,6 +247,8 @@ static int take_frame(struct feed *f, const struct restore *r, struct remote *re
 		ret = take_round(f, r, remote, len, err);
 	else if (ret == FRAME_END && !early)
 		return 1;
+	else if (early && f->carry->is_used && (ret == FRAME_FILE || ret == FRAME_CARRIED))
+		ret = take_files(f, (uint32_t)ret, len, err);
 	else if (ret >= 0 && early)
 		ret = take_model(f, (uint32_t)ret, len, err);
 	else if (ret >= 0)
@@ -328,6 +386,8 @@ static int commit(void *arg, struct err *err)
 	int ret;
 
 	fault_point("files cut");
+	if ((ret = carry_in_place(f->carry, err)))
+		return ret;
 	f->record.state = STATE_GOING;
 	if ((ret = journal_write(f->journal, &f->record, err)))
 		return ret;
@@ -353,6 +413,7 @@ static void gone(void *arg, const struct restart_gone *to)
 			ignored = ERR_INIT; /* a reader finds it alive, or its end recorded */
 	}
 	journal_unlock(f->journal);
+	carry_in_keep(f->carry);
 	fault_point("taken");
 	f->times.pid = (uint32_t)f->pid;
 	f->times.answering = (uint64_t)(wire_now() - f->commit_heard);
@@ -380,6 +441,8 @@ static void failed(void *arg, const struct err *why)
 			ignored = ERR_INIT; /* who asks writes it */
 	}
 	journal_unlock(f->journal);
+	if (!f->decided)
+		carry_in_undo(f->carry);
 	wire_deadline(f->w, 1000);
 	proto_refuse(f->w, why);
 }
@@ -393,6 +456,7 @@ static void leave(void *arg)
 	if (f->w->out_fd >= 0)
 		io_close_fd(&f->w->out_fd);
 	io_close_fd(&f->done_fd);
+	carry_in_close(f->carry);
 	journal_close(f->journal); /* a copy of the guardian's lock would outlive it */
 }
 
@@ -406,6 +470,7 @@ int feed_init(struct feed *f, struct restart_feed *ret, struct err *err)
 	f->begun = wire_now();
 	f->model.fd = f->fill.uffd = -1;
 	ret->know = feed_know;
+	ret->stand_in = feed_stand_in;
 	ret->arg = f;
 	ret->leave = leave;
 	ret->pages = pages;

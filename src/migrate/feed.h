@@ -30,9 +30,11 @@ struct feed {
 	/* The first look at the program, and which of its mapped files this host has. */
 	const struct process *first;
 	const bool *known;
-	struct model_in model; /* the last one, on its way */
-	uint32_t round;        /* 0: what comes is for fresh memory */
-	struct fill fill;      /* of that */
+	struct model_in model;  /* the last one, on its way */
+	struct carry_in *carry; /* files that come along */
+	bool files_due;         /* after the last model: they are on their way */
+	uint32_t round;         /* 0: what comes is for fresh memory */
+	struct fill fill;       /* of that */
 	uint8_t *frame, *unpacked;
 	struct proto_pages *pages;
 	struct journal_record record; /* since COMMIT was heard; we have its lock */
@@ -44,6 +46,12 @@ int feed_init(struct feed *f, struct restart_feed *ret, struct err *err) __must_
 
 /* restart_feed.know: as the first verdict was. */
 void feed_know(void *arg, const struct process *p, bool *known);
+
+/* restart_feed.stand_in: files that come along. */
+const char *feed_stand_in(void *arg, const char *path);
+/* VERDICT, of n mapped files, and of the list of those that come along. */
+int feed_send_verdict(struct wire *w, const bool *known, size_t n, const struct carry_in *carry,
+		      struct err *err) __must_check;
 
 /* Writes the ranges of a frame into the process that is being built.  Refuses
  * what is not within a mapping of proc that is to be filled; NULL: all may be. */

@@ -21,11 +21,12 @@ struct migrate_options {
 	pid_t pid;
 	struct peer peer;
 	enum migrate_mode mode;
-	bool ask_only;    /* can it be done?  Nothing is moved */
-	bool follow;      /* stay, and carry the program's standard input and output */
-	bool copy_files;  /* take open files along */
-	int timeout_ms;   /* for each step of the other side's */
-	int max_pause_ms; /* wanted, of pre-copy */
+	bool ask_only;     /* can it be done?  Nothing is moved */
+	bool follow;       /* stay, and carry the program's standard input and output */
+	bool copy_files;   /* take open files along */
+	uint64_t copy_max; /* of them, bytes */
+	int timeout_ms;    /* for each step of the other side's */
+	int max_pause_ms;  /* wanted, of pre-copy */
 };
 
 #define MIGRATE_ROUNDS_MAX 32
@@ -55,6 +56,8 @@ struct migrate_result {
 	uint64_t downtime, downtime_min, downtime_max;
 	uint64_t memory_bytes; /* of the program, that have to be there */
 	uint64_t sent_bytes, pages, zero_pages, known_bytes;
+	uint64_t files, files_bytes; /* taken along; what was read of them to be sent */
+	uint64_t files_last_bytes;   /* of those, while the program stood still */
 	uint32_t nrounds;
 	struct migrate_round rounds[MIGRATE_ROUNDS_MAX];
 	/* What was sent while the program stood still: as a round, from the stop to where it

@@ -69,7 +69,8 @@ int source_send_made_model(struct source *s, struct err *err)
 	if (ret)
 		return ret;
 	fault_point("model sent");
-	return send_files(s, err);
+	ret = source_send_carry_list(s, err);
+	return ret ? ret : send_files(s, err);
 }
 
 int source_send_model(struct source *s, struct err *err)
@@ -100,11 +101,20 @@ static int judge_memory(struct source *s, struct err *err)
 	return err_hint(err, "end something over there, or choose another host");
 }
 
-int source_hear_verdict(struct source *s, struct err *err)
+static void bools(struct codec *c, bool **v, size_t *n, size_t max)
 {
-	struct process *p = s->job.proc;
-	size_t max = p->nmapped_files + 64, len, n = 0;
+	codec_array(c, v, n, sizeof(**v), 1, max);
+	for (size_t i = 0; i < *n; i++)
+		codec_bool(c, &(*v)[i]);
+}
+
+/* Of n mapped files: which are known over there; and which of those to be taken along are
+ * lacking. */
+static int hear(struct source *s, bool **known, size_t n, struct err *err)
+{
+	size_t max = n + s->carry.list.n + 64, len, got = 0, nlacks = 0;
 	__cleanup_free uint8_t *buf = io_alloc(1, max, err);
+	__cleanup_free bool *lacks = NULL;
 	struct codec c;
 	int ret;
 
@@ -115,13 +125,28 @@ int source_hear_verdict(struct source *s, struct err *err)
 	if (ret)
 		return ret;
 	c = codec_reader(buf, len);
+	bools(&c, known, &got, max);
+	bools(&c, &lacks, &nlacks, max);
+	if (!codec_ended(&c) || got != n)
+		return err_set(err, -EPROTO, "%s sent a malformed verdict", s->w->peer);
+	return carry_out_verdict(&s->carry, lacks, nlacks, err);
+}
+
+int source_hear_files(struct source *s, struct err *err)
+{
+	bool *none = NULL;
+
+	return hear(s, &none, 0, err);
+}
+
+int source_hear_verdict(struct source *s, struct err *err)
+{
+	int ret;
+
 	free(s->known);
 	s->known = NULL;
-	codec_array(&c, &s->known, &n, sizeof(*s->known), 1, max);
-	for (size_t i = 0; i < n; i++)
-		codec_bool(&c, &s->known[i]);
-	if (!codec_ended(&c) || n != p->nmapped_files)
-		return err_set(err, -EPROTO, "%s sent a malformed verdict", s->w->peer);
+	if ((ret = hear(s, &s->known, s->job.proc->nmapped_files, err)))
+		return ret;
 	fault_point("verdict heard");
 	return judge_memory(s, err);
 }

@@ -58,6 +58,26 @@ int owner_check(uid_t uid, gid_t gid, const struct target_options *o, struct err
 			     "godwit serve as that user");
 }
 
+int owner_enter(uid_t uid, gid_t gid, struct err *err)
+{
+	if (uid == geteuid())
+		return 0;
+	if (!setgroups(0, NULL) && !setegid(gid) && !seteuid(uid))
+		return 0;
+	err_sys(err, -errno, "cannot work as user %u", uid);
+	owner_leave();
+	return err->error;
+}
+
+void owner_leave(void)
+{
+	if (geteuid() == getuid() && getegid() == getgid())
+		return;
+	/* Its own real ids: cannot fail. */
+	if (seteuid(getuid()) || setegid(getgid()))
+		abort();
+}
+
 int owner_become(uid_t uid, gid_t gid, struct err *err)
 {
 	if (uid == geteuid())

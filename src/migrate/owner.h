@@ -10,6 +10,9 @@
  * are allowed here, and with no others.  -EPERM.
  */
 int owner_check(uid_t uid, gid_t gid, const struct target_options *o, struct err *err) __must_check;
+/* For a while this process works on files as they do, and then as before. */
+int owner_enter(uid_t uid, gid_t gid, struct err *err) __must_check;
+void owner_leave(void);
 /* This process becomes theirs, without any other groups.  As root, or as uid. */
 int owner_become(uid_t uid, gid_t gid, struct err *err) __must_check;
 

@@ -37,9 +37,10 @@ enum proto_frame {
 	FRAME_INPUT = 15,   /* source: the program shall read this; empty: end of file */
 	FRAME_EXIT = 16,    /* destination: the program has ended */
 	FRAME_ROUND = 17,   /* source: the pages that follow replace earlier ones */
-	FRAME_FILE = 18,    /* source: a file to be taken along */
-	FRAME_FILE_DATA = 19,
+	FRAME_CARRY = 18,   /* source: files that can be taken along */
+	FRAME_FILE = 19,    /* source: a piece of one */
 	FRAME_SIGNALS = 20, /* source: the last that came there */
+	FRAME_CARRIED = 21, /* source: that was all of the files */
 };
 
 /* Longest frames, bytes. */

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "migrate/carry.h"
+
 #define PROBE_EVERY 64u /* frames between two looks at the other way */
 #define LEVEL 1
 
@@ -60,6 +62,38 @@ static size_t pack(struct packer *p, const uint8_t *data, size_t len)
 	learn(&p->pack_ns, (double)(wire_now() - begun) / (double)len);
 	learn(&p->ratio, (double)n / (double)len);
 	return n < len - len / 16 ? n : 0;
+}
+
+int sender_file(struct sender *s, uint32_t index, uint64_t at, const uint8_t *data, size_t len,
+		struct err *err)
+{
+	__cleanup_buf struct buf head = {0};
+	size_t packed = pack(&s->packer, data, len);
+	struct carry_piece piece = {
+		.index = index,
+		.packing = packed ? PACKING_ZSTD : PACKING_NONE,
+		.at = at,
+		.len = len,
+	};
+	int64_t begun;
+	int ret;
+
+	carry_piece_encode(&piece, &head);
+	if (head.failed)
+		return err_set(err, -ENOMEM, "out of memory");
+	struct iovec v[2] = {
+		{head.p, head.len},
+		{packed ? s->packer.out : (void *)(uintptr_t)data, packed ? packed : len}};
+
+	begun = wire_now();
+	wire_deadline(s->w, s->timeout_ms);
+	if ((ret = wire_send(s->w, FRAME_FILE, v, 2, err)))
+		return ret;
+	learn(&s->packer.wire_ns,
+	      (double)(wire_now() - begun) / (double)(v[0].iov_len + v[1].iov_len));
+	s->packer.frames++;
+	s->sent_bytes += v[0].iov_len + v[1].iov_len;
+	return 0;
 }
 
 int sender_flush(struct sender *s, struct err *err)

@@ -35,6 +35,9 @@ void sender_done(struct sender *s);
  */
 int sender_add(struct sender *s, uint64_t addr, size_t len, struct err *err) __must_check;
 size_t sender_room(const struct sender *s);
+/* Sends a piece of a file that is taken along (carry.h), packed where that pays. */
+int sender_file(struct sender *s, uint32_t index, uint64_t at, const uint8_t *data, size_t len,
+		struct err *err) __must_check;
 /* Sends what is there. */
 int sender_flush(struct sender *s, struct err *err) __must_check;
 

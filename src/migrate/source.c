@@ -58,6 +58,7 @@ static const struct step total_copy[] = {
 	{"give back", give_back, PHASE(checkpoint)},
 	{"model", source_send_model, PHASE(checkpoint)},
 	{"verdict", source_hear_verdict, PHASE(transfer)},
+	{"files", source_carry, PHASE(transfer)},
 	{"pages", source_send_pages, PHASE(transfer)},
 	{"ready", source_hear_ready, PHASE(handover)},
 	{"hand over", source_hand_over, PHASE(handover)},
@@ -102,7 +103,9 @@ static const struct step pre_copy[] = {
 	{"let run", source_let_run, PHASE(total)},
 	{"send model", source_send_made_model, PHASE(bulk)},
 	{"verdict", source_hear_verdict, PHASE(bulk)},
+	{"files", source_carry, PHASE(bulk)},
 	{"rounds", source_send_rounds, PHASE(bulk)},
+	{"files meanwhile", source_carry_on, PHASE(bulk)},
 	{"look again", source_look_again, PHASE(bulk)},
 	{"stop again", stop_again, PHASE(suspension)},
 	{"prepare", prepare_again, PHASE(checkpoint)},
@@ -110,6 +113,7 @@ static const struct step pre_copy[] = {
 	{"give back", give_back_again, PHASE(checkpoint)},
 	{"what is left", source_mark_unchanged, PHASE(checkpoint)},
 	{"model", send_model_again, PHASE(checkpoint)},
+	{"files again", source_carry_last, PHASE(transfer)},
 	{"pages", source_send_pages, PHASE(transfer)},
 	{"ready", source_hear_ready, PHASE(handover)},
 	{"hand over", source_hand_over, PHASE(handover)},
@@ -175,6 +179,8 @@ static void report(struct source *s, int64_t ended)
 	r->sent_bytes = s->sender.sent_bytes;
 	r->pages = s->sender.npages;
 	r->zero_pages = s->sender.nzero;
+	r->files = s->carry.sent_files;
+	r->files_bytes = s->carry.bytes;
 	/* What comes after the answer, the end of the copy here, is only of the total. */
 	if (s->done_ns)
 		r->handover -= (uint64_t)(ended - s->done_ns);
@@ -206,6 +212,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 		.result = result,
 		.journal = {.fd = -1},
 		.memfd = -1,
+		.carry = {.max = order->o->copy_max},
 		.job_options = {.pid = order->program},
 		.begun_ns = wire_now(),
 		.progress = {.front = front},
@@ -236,6 +243,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 	}
 	job_done(&s.job);
 	sender_done(&s.sender);
+	carry_out_done(&s.carry);
 	journal_close(&s.journal);
 	late_done(&s.late);
 	source_end_tracking(&s);

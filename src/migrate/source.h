@@ -3,6 +3,7 @@
 #define GODWIT_MIGRATE_SOURCE_H
 
 #include "checkpoint/internal.h"
+#include "migrate/carry_out.h"
 #include "migrate/journal.h"
 #include "migrate/late.h"
 #include "migrate/migrate.h"
@@ -25,14 +26,16 @@ struct source {
 	/* Pre-copy: the first look at the program, to which the destination said what it
 	 * has; NULL while that is the job itself. */
 	struct job *early;
-	struct track *track; /* NULL: nothing is tracked */
-	int memfd;           /* /proc/PID/mem, while it runs; -1 */
-	bool *unchanged;     /* per run of the job: the destination has it as it is */
-	struct late late;    /* signals that came since the last look */
-	bool held;           /* in a group stop */
-	int64_t commit_ns;   /* when COMMIT was sent */
-	int64_t done_ns;     /* when the answer came that it runs over there */
-	int64_t begun_ns;    /* of all of it */
+	struct track *track;    /* NULL: nothing is tracked */
+	int memfd;              /* /proc/PID/mem, while it runs; -1 */
+	bool *unchanged;        /* per run of the job: the destination has it as it is */
+	struct carry_out carry; /* --copy-files */
+	bool carry_asks;        /* something new is in its list: a verdict comes */
+	struct late late;       /* signals that came since the last look */
+	bool held;              /* in a group stop */
+	int64_t commit_ns;      /* when COMMIT was sent */
+	int64_t done_ns;        /* when the answer came that it runs over there */
+	int64_t begun_ns;       /* of all of it */
 	struct progress progress;
 	struct migrate_result *result;
 };
@@ -57,6 +60,14 @@ int source_send_made_model(struct source *s, struct err *err) __must_check;
  * and what it says to it. */
 int source_send_model(struct source *s, struct err *err) __must_check;
 int source_hear_verdict(struct source *s, struct err *err) __must_check;
+/* The same, of files to be taken along alone. */
+int source_hear_files(struct source *s, struct err *err) __must_check;
+/* source_carry.c, --copy-files: after the first verdict; what has changed after the
+ * rounds, while it still runs; and after the last model, when it stands still. */
+int source_send_carry_list(struct source *s, struct err *err) __must_check;
+int source_carry(struct source *s, struct err *err) __must_check;
+int source_carry_on(struct source *s, struct err *err) __must_check;
+int source_carry_last(struct source *s, struct err *err) __must_check;
 /* The pages of the stopped program that the destination lacks. */
 int source_send_pages(struct source *s, struct err *err) __must_check;
 /* handover.c: from READY to the end, one way or the other. */

@@ -36,6 +36,7 @@ struct target {
 	struct proto_hello hello;
 	struct journal journal;
 	struct model_in model;
+	struct carry_in carry;
 	struct process proc;
 	bool *known;
 	int64_t begun;
@@ -132,6 +133,7 @@ static int read_model(struct target *t, struct err *err)
 	__cleanup_free uint8_t *buf = io_alloc(1, PROTO_FILES_MAX, err);
 	int ret = buf ? model_in_open(&t->model, err) : err->error;
 
+	t->model.carry = &t->carry;
 	while (!ret) {
 		size_t len;
 
@@ -153,6 +155,65 @@ static int load_model(struct target *t, struct err *err)
 	image_close(img);
 	return ret;
 }
+
+/* --- files that come along --- */
+
+/* Which of them come: as their owner, who is the one to put them there. */
+static int judge_files(struct target *t, struct err *err)
+{
+	bool ignored;
+	int ret = owner_enter(t->uid, t->gid, err);
+
+	if (ret)
+		return ret;
+	ret = carry_in_judge(&t->carry, &t->proc, &ignored, err);
+	owner_leave();
+	return ret;
+}
+
+static int take_lot(struct target *t, struct err *err)
+{
+	__cleanup_free uint8_t *buf = io_alloc(1, CARRY_FRAME_MAX, err);
+	int ret = buf ? carry_in_prepare(&t->carry, err) : err->error;
+
+	while (!ret) {
+		size_t len;
+
+		wire_deadline(t->w, t->o->timeout_ms);
+		ret = proto_recv(t->w, &t->reader, buf, CARRY_FRAME_MAX, &len, err);
+		if (ret == FRAME_CARRIED)
+			return carry_in_end(&t->carry, t->model.look == LOOK_LAST, err);
+		if (ret == FRAME_FILE)
+			ret = carry_in_take(&t->carry, buf, len, err);
+		else if (ret >= 0)
+			ret = err_set(err, -EPROTO, "%s sent a frame of type %d among the files",
+				      t->w->peer, ret);
+	}
+	return ret;
+}
+
+static int take_files(struct target *t, struct err *err)
+{
+	int ret = t->carry.is_used ? owner_enter(t->uid, t->gid, err) : 0;
+
+	if (ret || !t->carry.is_used)
+		return ret;
+	ret = take_lot(t, err);
+	owner_leave();
+	return ret;
+}
+
+static void drop_files(struct target *t)
+{
+	struct err ignored = ERR_INIT;
+
+	if (!t->carry.is_used || owner_enter(t->uid, t->gid, &ignored))
+		return;
+	carry_in_undo(&t->carry);
+	owner_leave();
+}
+
+/* --- what is said to it --- */
 
 static struct restart_options restart_options(const struct target *t,
 					      const struct restart_feed *feed)
@@ -186,10 +247,13 @@ static int check_model(struct target *t, struct err *err)
 	if (t->o->stdio == STDIO_FILE && (ret = room_file(t->o->stdio_file, err)))
 		return ret;
 	room_files(&t->proc, notice, t);
-	struct feed look = {.first = &t->proc, .known = t->known};
+	if (t->carry.is_used && (ret = judge_files(t, err)))
+		return ret;
+	struct feed look = {.first = &t->proc, .known = t->known, .carry = &t->carry};
 	struct restart_feed feed = {.model_fd = t->model.fd,
 				    .is_early = t->model.look == LOOK_EARLY,
 				    .know = feed_know,
+				    .stand_in = feed_stand_in,
 				    .arg = &look};
 	struct restart_options o = restart_options(t, &feed);
 
@@ -199,15 +263,7 @@ static int check_model(struct target *t, struct err *err)
 
 static int send_verdict(struct target *t, struct err *err)
 {
-	__cleanup_buf struct buf b = {0};
-	struct codec c = codec_writer(&b);
-	size_t n = t->proc.nmapped_files;
-	bool *known = t->known;
-
-	codec_array(&c, &known, &n, sizeof(*known), 1, PROTO_FILES_MAX / 8);
-	for (size_t i = 0; i < n; i++)
-		codec_bool(&c, &t->known[i]);
-	return proto_send_buf(t->w, FRAME_VERDICT, &b, err);
+	return feed_send_verdict(t->w, t->known, t->proc.nmapped_files, &t->carry, err);
 }
 
 /* --- the program's process --- */
@@ -261,6 +317,7 @@ static void be_program(struct target *t, int done_fd)
 		.timeout_ms = t->o->timeout_ms,
 		.first = &t->proc,
 		.known = t->known,
+		.carry = &t->carry,
 	};
 	struct restart_feed feed = {.model_fd = t->model.fd,
 				    .is_early = t->model.look == LOOK_EARLY};
@@ -436,11 +493,12 @@ static int converse(struct target *t, struct err *err)
 		return outcome_tell(t->w, &t->hello.id, err);
 	if (t->hello.purpose != PURPOSE_MIGRATE && t->hello.purpose != PURPOSE_ASK)
 		return err_set(err, -EPROTO, "%s wants something unknown", t->w->peer);
-	if ((ret = check_replay(t, err)) || (ret = send_welcome(t, err)) ||
-	    (ret = check_model(t, err)) || (ret = send_verdict(t, err)))
+	if ((ret = carry_in_init(&t->carry, &t->hello.id, err)) || (ret = check_replay(t, err)) ||
+	    (ret = send_welcome(t, err)) || (ret = check_model(t, err)) ||
+	    (ret = send_verdict(t, err)))
 		return ret;
 	if (t->hello.purpose == PURPOSE_MIGRATE)
-		return run_program(t, err);
+		return (ret = take_files(t, err)) ? ret : run_program(t, err);
 	say(t, "%s asks about %s, process %d: it could come", t->hello.host, t->proc.comm,
 	    t->proc.pid);
 	return 0;
@@ -453,10 +511,13 @@ int target_serve(struct wire *w, const struct target_options *o, struct err *err
 			   .o = o,
 			   .journal = {.fd = -1},
 			   .model = {.fd = -1},
+			   .carry = {.log = -1},
 			   .io = {-1, -1, -1},
 			   .relay = {-1, -1, -1}};
 	int ret = converse(&t, err);
 
+	if (ret)
+		drop_files(&t);
 	if (ret && !t.reader.is_refused && w->fd >= 0) {
 		wire_deadline(w, 2000);
 		proto_refuse(w, err);
@@ -464,6 +525,7 @@ int target_serve(struct wire *w, const struct target_options *o, struct err *err
 	wire_done(w);
 	journal_close(&t.journal);
 	model_in_done(&t.model);
+	carry_in_done(&t.carry);
 	for (int i = 0; i < 3; i++) {
 		io_close_fd(&t.io[i]);
 		io_close_fd(&t.relay[i]);

@@ -128,6 +128,7 @@ static void init(struct rebuild *b, const struct restart_options *o,
 		.is_fed = o->feed,
 		.know_files = o->feed ? o->feed->know : NULL,
 		.know_arg = o->feed ? o->feed->arg : NULL,
+		.stand_in = o->feed ? o->feed->stand_in : NULL,
 		.notice = notice,
 		.notice_arg = arg,
 	};
@@ -141,7 +142,7 @@ static void init(struct rebuild *b, const struct restart_options *o,
 int restart_reload(struct rebuild *b, int fd, struct err *err)
 {
 	pid_t pid = b->tids[0], program = b->proc.pid;
-	int ret;
+	int ret, number = b->restore.image_fd;
 
 	chain_done(&b->chain);
 	b->chain = (struct chain){0};
@@ -151,13 +152,16 @@ int restart_reload(struct rebuild *b, int fd, struct err *err)
 	b->image = NULL;
 	process_done(&b->proc);
 	b->proc = (struct process){0};
-	io_close_fd(&b->restore.image_fd);
 	free(b->tids);
 	b->tids = NULL;
 	b->model_fd = fd;
 	b->restore.still_runs = false;
 	ret = load(b, err);
 	close(fd);
+	/* The new process has it under the number that it was executed with. */
+	if (b->restore.image_fd != number && dup3(b->restore.image_fd, number, O_CLOEXEC) >= 0)
+		close(b->restore.image_fd);
+	b->restore.image_fd = number;
 	if (!ret && b->proc.pid != program)
 		ret = err_set(err, -EPROTO, "another program's state came");
 	if (!ret)

@@ -33,6 +33,8 @@ struct restart_feed {
 	void *arg;
 	/* Which mapped files of p this host has: known[p->nmapped_files].  In any process. */
 	void (*know)(void *arg, const struct process *p, bool *known);
+	/* Files that come, too: restore.stand_in; NULL: none do.  In any process. */
+	const char *(*stand_in)(void *arg, const char *path);
 	/* In each process that stays and shall not hold the wire's descriptors. */
 	void (*leave)(void *arg);
 	/*

@@ -147,9 +147,13 @@ static bool is_other(const struct restore *r, const struct open_file *f, const s
 	return !strncmp(boot.p, r->proc->system.boot_id, 36);
 }
 
-static int refuse_file(struct err *err, int fd, const struct open_file *f, const char *what)
+static int refuse_file(const struct restore *r, struct err *err, int fd, const struct open_file *f,
+		       const char *what)
 {
 	err_refuse(err, "cannot give the program '%s' back (fd %d): %s", f->path, fd, what);
+	if (r->is_fed)
+		return err_hint(err, "--copy-files takes files along that are not there; or put it "
+				     "there, or on shared storage");
 	return err_hint(err,
 			"put the file back as it was at the checkpoint (%llu bytes); nothing "
 			"was touched",
@@ -251,20 +255,24 @@ static int check_regular(struct restore *r, const struct file_table *t, const st
 	struct stat st;
 	uint64_t size;
 
+	if (restore_stand_in(r, f->path))
+		return 0;
 	if (stat(f->path, &st))
 		return errno == ENOENT
-			       ? refuse_file(err, fd, f, "the file is not there any more")
+			       ? refuse_file(r, err, fd, f,
+					     r->is_fed ? "the file is not there"
+						       : "the file is not there any more")
 			       : err_sys(err, -errno, "cannot look at '%s' (fd %d)", f->path, fd);
 	size = (uint64_t)st.st_size;
 	if (!S_ISREG(st.st_mode))
-		return refuse_file(err, fd, f, "something other than a file has that name now");
+		return refuse_file(r, err, fd, f, "something other than a file has that name now");
 	if (r->still_runs)
 		return check_open(t, f, err);
 	if (is_other(r, f, &st) &&
 	    (size != f->regular.size || mtime_of(&st) != f->regular.mtime_ns))
-		return refuse_file(err, fd, f, "another file has that name now");
+		return refuse_file(r, err, fd, f, "another file has that name now");
 	if (size < f->regular.size)
-		return refuse_file(err, fd, f, "the file is shorter than it was");
+		return refuse_file(r, err, fd, f, "the file is shorter than it was");
 	if (size == f->regular.size && mtime_of(&st) != f->regular.mtime_ns)
 		file_restore_notice(r,
 				    "'%s' (fd %d) was modified since the checkpoint; its size "
@@ -279,8 +287,7 @@ static int check_regular(struct restore *r, const struct file_table *t, const st
 static int check_directory(struct restore *r, const struct file_table *t, const struct open_file *f,
 			   struct err *err)
 {
-	(void)r;
-	return check_open(t, f, err);
+	return restore_stand_in(r, f->path) ? 0 : check_open(t, f, err);
 }
 
 /* --- act: cutting back --- */
@@ -367,8 +374,8 @@ static int act_regular(struct restore *r, const struct open_file *f, struct err 
 {
 	struct stat st;
 
-	if (r->files == FILES_KEEP || !is_writable(f) || stat(f->path, &st) ||
-	    (uint64_t)st.st_size <= f->regular.size)
+	if (r->files == FILES_KEEP || !is_writable(f) || restore_stand_in(r, f->path) ||
+	    stat(f->path, &st) || (uint64_t)st.st_size <= f->regular.size)
 		return 0;
 	return cut_back(r, f, err);
 }
@@ -378,7 +385,8 @@ static int act_regular(struct restore *r, const struct open_file *f, struct err 
 static int restore_regular(struct file_restore *fr, const struct open_file *f, struct err *err)
 {
 	unsigned cloexec = file_cloexec(fr, f);
-	int temp = program_openat(fr->prog, file_why(fr, f, f->path), f->path,
+	const char *other = restore_stand_in(fr->r, f->path);
+	int temp = program_openat(fr->prog, file_why(fr, f, f->path), other ? other : f->path,
 				  (int)((f->flags & FILE_REOPEN_FLAGS) | cloexec), 0);
 
 	(void)err;

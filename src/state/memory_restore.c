@@ -105,16 +105,21 @@ static bool file_matches(const struct restore *r, const struct process *p, size_
 	return same_content(r, p, i, fd);
 }
 
-static int check_shared(const struct mapping *m, const struct mapped_file *f, struct err *err)
+static int check_shared(const struct restore *r, const struct mapping *m,
+			const struct mapped_file *f, struct err *err)
 {
+	if (restore_stand_in(r, f->path))
+		return 0;
+
 	int mode = m->prot & PROT_WRITE ? O_RDWR : O_RDONLY;
 	__cleanup_fd int fd = open(f->path, mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 
 	if (fd < 0 && errno == ENOENT) {
-		err_refuse(err, "'%s', of which it has a shared mapping, is not there any more",
-			   f->path);
-		return err_hint(err, "put the file of the time of the checkpoint back");
+		err_refuse(err, "'%s', of which it has a shared mapping, is not there%s", f->path,
+			   r->is_fed ? "" : " any more");
+		return err_hint(err, r->is_fed ? "--copy-files takes it along"
+					       : "put the file of the time of the checkpoint back");
 	}
 	if (fd < 0 || fstat(fd, &st)) {
 		err_sys(err, -errno, "cannot open '%s', of which it has a shared mapping", f->path);
@@ -159,7 +164,7 @@ int memory_check(struct restore *r, const struct process *p, struct err *err)
 		const struct mapping *m = &p->mappings[i];
 		const struct mapped_file *f = m->file ? &p->mapped_files[m->file - 1] : NULL;
 
-		if (m->kind == MAPPING_SHARED && (ret = check_shared(m, f, err)))
+		if (m->kind == MAPPING_SHARED && (ret = check_shared(r, m, f, err)))
 			return ret;
 		if (m->kind == MAPPING_FILE && f && !r->file_matches[m->file - 1] && f->size &&
 		    !has_clean[m->file - 1] && f->size > MEMORY_CLEAN_LIMIT)
@@ -389,8 +394,9 @@ static void map_all(struct restore *r, const struct process *p, const bool *fill
 		}
 		if (of_file && fd < 0) {
 			const char *path = p->mapped_files[m->file - 1].path;
+			const char *other = restore_stand_in(r, path);
 
-			fd = program_openat(r->prog, NULL, path,
+			fd = program_openat(r->prog, NULL, other ? other : path,
 					    (rw ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
 			open_file = m->file;
 			open_rw = rw;

@@ -39,6 +39,11 @@ void capture_notice(const struct capture *c, const char *fmt, ...)
 	va_end(ap);
 }
 
+const char *restore_stand_in(const struct restore *r, const char *path)
+{
+	return r->stand_in ? r->stand_in(r->know_arg, path) : NULL;
+}
+
 void restore_notice(const struct restore *r, const char *fmt, ...)
 {
 	va_list ap;

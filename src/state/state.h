@@ -51,6 +51,8 @@ struct restore {
 	bool is_fed;
 	void (*know_files)(void *arg, const struct process *p, bool *known);
 	void *know_arg;
+	/* Files that come by the wire, too: under which name, until the program goes on. */
+	const char *(*stand_in)(void *arg, const char *path);
 	bool still_runs;            /* elsewhere, until the last look: its files may change */
 	struct memory_early *early; /* state/memory_early.h; NULL: nothing came early */
 	/* While the calls are planned: */
@@ -99,6 +101,9 @@ extern const struct state_ops *const state_kinds[]; /* NULL-terminated, in order
 /* Calls notice(), formatted. */
 void capture_notice(const struct capture *c, const char *fmt, ...) __printf_like(2, 3);
 void restore_notice(const struct restore *r, const char *fmt, ...) __printf_like(2, 3);
+/* The name by which a file or folder is to be opened that comes by the wire, and need
+ * not be checked; NULL: it has to be here, as path. */
+const char *restore_stand_in(const struct restore *r, const char *path);
 
 /* Reads and validates the model from an image that image_open accepted.  On
  * failure *p is empty. */

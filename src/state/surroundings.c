@@ -124,10 +124,12 @@ static int check(struct restore *r, const struct process *p, struct err *err)
 {
 	struct stat st;
 
-	(void)r;
+	if (restore_stand_in(r, p->cwd))
+		return 0;
 	if (stat(p->cwd, &st) || !S_ISDIR(st.st_mode)) {
 		err_refuse(err, "its working directory '%s' is not there", p->cwd);
-		return err_hint(err, "make it: mkdir -p '%s'", p->cwd);
+		return err_hint(err, "make it: mkdir -p '%s'%s", p->cwd,
+				r->is_fed ? "; or --copy-files, which makes it" : "");
 	}
 	return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "fuzz.h"
 #include "migrate/late.h"
+#include "migrate/carry.h"
 #include "migrate/model_in.h"
 #include "migrate/proto.h"
 
@@ -65,11 +66,35 @@ static void signals(const uint8_t *data, size_t size)
 	free(v);
 }
 
+/* Lists and pieces of files that come along: what is accepted names plain absolute paths. */
+static void files(const uint8_t *data, size_t size)
+{
+	static uint8_t unpacked[CARRY_DATA];
+	struct codec c = codec_reader(data, size);
+	struct carry_list l = {0};
+	struct carry_piece p;
+	struct err err = ERR_INIT;
+	uint64_t sum = 0;
+
+	carry_codec(&c, &l);
+	for (size_t i = 0; !c.bad && i < l.n; i++)
+		ALWAYS(l.v[i].path[0] == '/' && !strstr(l.v[i].path, "/../") &&
+		       !strstr(l.v[i].path, "//") && carry_find(&l, l.v[i].path));
+	carry_list_done(&l);
+	if (carry_piece_decode(data, size, unpacked, &p, &err))
+		return;
+	ALWAYS(p.len && p.len <= CARRY_DATA && p.at + p.len <= INT64_MAX);
+	for (size_t i = 0; i < p.len; i++)
+		sum += p.data[i];
+	ALWAYS(sum <= UINT64_C(255) * CARRY_DATA);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	pages(data, size);
 	greetings(data, size);
 	model(data, size);
 	signals(data, size);
+	files(data, size);
 	return 0;
 }

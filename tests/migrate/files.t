@@ -1,0 +1,259 @@
+#!/bin/bash
+# --copy-files: what the program has open comes along, where the other host lacks it; and
+# nothing that is there is ever written over.  The two hosts share all files but those in
+# the folder data, which is another one over there.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
+
+CARRIER=$B/migrate/carrier
+
+# Another host as far as the folder data is concerned; sets THERE, the process that holds it.
+apart() { # [OPTIONS OF MOUNT]
+	own_mounts
+	mkdir -p data
+	chmod 777 data
+	unshare -m sh -c "mount -t tmpfs -o '${1:-size=64m},mode=777' none '$W/data' && echo there && exec sleep 1000" >holder 2>&1 &
+	THERE=$!
+	note_pid "$THERE"
+	wait_alive "$THERE" 20 grep -q there holder
+}
+# (A folder that is entered before the mounts are would be this host's.)
+# shellcheck disable=SC2016
+there() { nsenter -m -t "$THERE" -- sh -c 'cd "$0" && exec "$@"' "$W" "$@"; }
+
+serve_there() {
+	make_key
+	: >>over
+	chmod 666 over
+	as_words "$GODWIT" serve --listen 127.0.0.1:0 --key key --stdio "file:$W/over" "$@"
+	# shellcheck disable=SC2016
+	GODWIT_STATE=$W/state-beta nsenter -m -t "$THERE" -- sh -c 'cd "$0" && exec "$@"' "$W" "${WORDS[@]}" </dev/null >/dev/null 2>serve.err &
+	SERVE=$!
+	note_pid "$SERVE"
+	wait_alive "$SERVE" 20 has serve.err 'listening on'
+	PORT=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' serve.err)
+}
+
+carry_on() { # ARGS: the program, at work
+	mkdir -p data/work
+	[[ $AS != user ]] || chown "$TEST_UID:$TEST_UID" data/work
+	pipe_on alpha "$CARRIER" "$W/data/work" "$@"
+	wait_alive "$PID" 30 has out '^ready'
+	wait_alive "$PID" 30 test -s data/work/log
+}
+
+_log_is_longer() { (($(stat -c %s data/work/log) > $1)); }
+works_here() { wait_for 30 _log_is_longer "$(stat -c %s data/work/log)"; }
+
+# It goes on over there, and finds all its files right.
+ends_there() {
+	gone "$PID" || fail "the copy here was not ended"
+	[[ -z $(there find data -name '.godwit-*') ]] || fail "left: $(there find data -name '.godwit-*')"
+	there touch data/work/stop
+	wait_for 30 has over '^(ok|wrong)'
+	has over '^ok$' || fail "$(cat over)"
+	there test -e data/work/made || fail "it made its last file elsewhere"
+}
+# It goes on here, nothing of it is over there.
+ends_here() {
+	alive "$PID" || fail "the program is gone"
+	wait_for 20 _nothing_there
+	works_here
+	nothing_left
+	: >data/work/stop
+	wait_for 30 has out '^(ok|wrong)'
+	has out '^ok$' || fail "$(cat out)"
+}
+_nothing_there() { [[ $(there find data -mindepth 1 | sort | tr '\n' ' ') == "${LEFT-}" ]]; }
+
+comes_along() { # USER MODE [MIB]
+	become "$1"
+	apart
+	serve_there
+	carry_on "${3:-1}"
+	migrate_from alpha "tls://127.0.0.1:$PORT" --key key "--mode=$2" --copy-files --json
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	python3 -c 'import json; d = json.load(open("cmd.out")); f = d["files"]; assert f["number"] == 5 and f["bytes"] >= int("'"${3:-1}"'") << 20, f' ||
+		fail "$(cat cmd.out)"
+	[[ $(there stat -c %a data/work/input) == 640 && $(there stat -c %a data/work/below) == 750 ]] || fail "other modes"
+	[[ $1 != user || $(there stat -c %u data/work/log) == "$TEST_UID" ]] || fail "another owner"
+	# The locks are held over there: nobody else gets them.
+	there python3 - "$W/data/work/locked" <<-'P' || fail "a lock is not held"
+		import fcntl, sys
+		f = open(sys.argv[1], 'r+')
+		def taken(do):
+		    try: do()
+		    except OSError: return True
+		    return False
+		assert taken(lambda: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)), 'flock'
+		assert taken(lambda: fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB, 10, 10)), 'fcntl'
+		assert taken(lambda: fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB, 10, 100)), 'ofd'
+		fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB, 10, 50)
+	P
+	ends_there
+}
+for mode in pre-copy total; do
+	try "files_come_along_${mode}_as_user" comes_along user "$mode"
+	try "files_come_along_${mode}_as_root" comes_along root "$mode"
+done
+# A file that is as large as two frames, and is not read again while the program stands still.
+large() {
+	become user
+	apart
+	serve_there
+	carry_on 32
+	sleep 0.3 # its time has to be older than a tick of the file system
+	migrate_from alpha "tls://127.0.0.1:$PORT" --key key --copy-files --json
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	python3 -c 'import json; f = json.load(open("cmd.out"))["files"]; assert f["bytes"] >= 32 << 20 and f["stopped_bytes"] < 2 << 20, f' ||
+		fail "$(cat cmd.out)"
+	ends_there
+}
+try a_large_file_is_not_sent_again large
+
+allowed_user() {
+	become user
+	apart
+	make_key
+	chown 0 key
+	AS=root serve_there --allow-uid "$TEST_UID"
+	cp key key.user
+	chown "$TEST_UID" key.user
+	carry_on
+	migrate_from alpha "tls://127.0.0.1:$PORT" --key key.user --copy-files
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	[[ $(there stat -c %u data/work/log) == "$TEST_UID" ]] || fail "root made the file"
+	ends_there
+}
+try root_makes_files_of_its_users allowed_user
+
+# --- what is refused: before the program is stopped for good, and nothing is left over there ---
+
+stays() { # STATUS TEXT HINT [ARGS]: as set up
+	migrate_from alpha "tls://127.0.0.1:$PORT" --key key "${@:4}"
+	[[ $RC == "$1" ]] || fail "exit status $RC instead of $1"
+	says "$2" "^hint: .*$3"
+	ends_here
+}
+refused() { # PREPARE STATUS TEXT HINT [ARGS]
+	become user
+	apart "${MOUNT-}"
+	serve_there
+	carry_on
+	eval "$1"
+	shift
+	stays "$@"
+}
+LEFT='data/work ' try without_the_option_a_missing_file_is_named refused 'there mkdir -p data/work' 3 \
+	"'.*/data/work/[a-z]*'.* is not there" copy-files
+try without_the_option_a_missing_folder_is_named refused true 3 "'.*/data/work.*' is not there|'.*/data/work/[a-z]*', .*is not there" copy-files
+LEFT='data/work data/work/store ' try another_file_is_not_written_over refused \
+	'there mkdir -m 777 data/work; there sh -c "echo other >data/work/store; chmod 666 data/work/store"' \
+	3 "cannot take '.*/data/work/store' along: another file of that name is there" "nothing is overwritten" --copy-files
+LEFT='data/work data/work/store ' try a_folder_in_the_way_of_a_file refused 'there mkdir -p -m 777 data/work/store; there chmod 777 data/work' \
+	3 "cannot take '.*/data/work/store' along: something else of that name" "nothing is overwritten" --copy-files
+LEFT='data/work ' try a_folder_that_cannot_be_written_to refused 'there mkdir -m 755 data/work' \
+	4 "cannot put '.*/data/work/[a-z]*' there: Permission denied" "write to the folder" --copy-files
+LEFT='data/elsewhere data/work ' try a_symbolic_link_of_somebody_else refused \
+	'there mkdir -m 777 data/elsewhere; there ln -s elsewhere data/work' 4 "symbolic link in a folder that others can write to" "folder of that name" --copy-files
+try too_much_to_take_along refused true 3 'files of .* the largest is .*--copy-files allows 0 MiB' 'SIZE' --copy-files=1K
+MOUNT=size=64k try no_room_on_the_disk refused true 1 "the disk has no room for '.*', *|the disk has no room" 'make room' --copy-files
+no_copy_of_a_secret() { chown 0:0 data/work/input; chmod 600 data/work/input; }
+try a_file_that_cannot_be_read refused no_copy_of_a_secret 4 "cannot read '.*/data/work/input' to take it along" 'by other means' --copy-files
+
+identical() {
+	become user
+	apart
+	serve_there
+	carry_on
+	# The same bytes, at another time: kept as it is.  (The others are not there.)
+	there mkdir -m 777 data/work
+	there chown "$TEST_UID" data/work
+	there sh -c 'cat >data/work/input; chmod 644 data/work/input; touch -d 2020-01-01 data/work/input' <data/work/input
+	migrate_from alpha "tls://127.0.0.1:$PORT" --key key --copy-files
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	[[ $(there stat -c %Y data/work/input) == $(date -d 2020-01-01 +%s) ]] || fail "it was written over"
+	ends_there
+}
+try an_identical_file_is_kept identical
+
+nearly_identical() { # of the same size, with another byte
+	there mkdir -m 777 data/work
+	there sh -c 'cat >data/work/input; printf x | dd of=data/work/input conv=notrunc bs=1 seek=5000 status=none; chmod 644 data/work/input' <data/work/input
+}
+LEFT='data/work data/work/input ' try a_file_of_the_same_size_is_compared refused nearly_identical \
+	3 "cannot take '.*/data/work/input' along: another file" "nothing is overwritten" --copy-files
+
+asks() {
+	become user
+	apart
+	serve_there
+	carry_on
+	migrate_from alpha "tls://127.0.0.1:$PORT" --key key --copy-files --dry-run
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	there mount -o remount,size=64k "$W/data"
+	migrate_from alpha "tls://127.0.0.1:$PORT" --key key --copy-files --dry-run
+	[[ $RC == 1 ]] || fail "exit status $RC"
+	says 'the disk has no room for' '^hint: '
+	ends_here
+}
+try dry_run_judges_the_disk_for_files asks
+
+# The disk is full only when the files have grown.
+disk_fills_up() {
+	become user
+	apart size=3m
+	serve_there
+	carry_on 1
+	there sh -c 'head -c 1500000 /dev/zero >data/zeros'
+	there chmod 666 data/zeros
+	# What it announces fits; the disk is filled while the files come.
+	(
+		export GODWIT_FAULT='verdict heard' GODWIT_FAULT_STOP=1
+		migrate_from alpha "tls://127.0.0.1:$PORT" --key key --copy-files
+		echo "$RC" >rc
+	) &
+	wait_for 30 _source_stands
+	there sh -c 'head -c 2000000 /dev/zero >>data/zeros' 2>/dev/null
+	kill -CONT "$STANDS"
+	wait_for 60 test -s rc
+	[[ $(cat rc) == 1 ]] || fail "exit status $(cat rc)"
+	says 'No space left' '^hint: .*full'
+	LEFT='data/zeros ' ends_here
+}
+_source_stands() {
+	local p
+	for p in $(pgrep -x godwit-guardian); do
+		[[ $(readlink "/proc/$p/cwd") == "$W" ]] || continue
+		grep -q '^State:.T (stopped' "/proc/$p/status" 2>/dev/null && STANDS=$p && return 0
+	done
+	return 1
+}
+try the_disk_fills_up_meanwhile disk_fills_up
+
+# Each step at which somebody dies: nothing is left, exactly one goes on.
+dies() { # WHO POINT
+	become user
+	apart
+	export GODWIT_FAULT=$2
+	[[ $1 == source ]] && unset GODWIT_FAULT
+	serve_there --timeout 3
+	unset GODWIT_FAULT
+	carry_on
+	[[ $1 == destination ]] || export GODWIT_FAULT=$2
+	migrate_from alpha "tls://127.0.0.1:$PORT" --key key --copy-files --timeout 3 "--mode=${MODE:-pre-copy}"
+	unset GODWIT_FAULT
+	[[ $RC != 0 ]] || fail "exit status $RC"
+	(on alpha timeout 60 "$GODWIT" settle) >settle.out 2>&1
+	the_next_one_clears
+	ends_here
+}
+for point in "files sent" "pages sent" "held"; do
+	try "source_dies_at_${point// /_}" dies source "$point"
+done
+for point in "files made" "files taken" "mapped early" built "commit heard" "files placed" going; do
+	try "destination_dies_at_${point// /_}" dies destination "$point"
+done
+MODE=total try destination_dies_at_files_placed_of_a_total_copy dies destination "files placed"
+
+finish
