@@ -206,7 +206,7 @@ settles() {
 	serve_on beta --timeout 3
 	count_on alpha 2
 	GODWIT_FAULT=held GODWIT_FAULT_BOTH=1 migrate_from alpha "tls://$BETA:$PORT" "${MINE[@]}" --timeout 3
-	grep -q '^State:.[Tt]' "/proc/$PID/status" || fail "the copy here does not stand still"
+	wait_for 10 grep -q '^State:.[Tt]' "/proc/$PID/status"
 	(cd / && on alpha timeout 60 "$GODWIT" settle) >settle.out 2>&1 || fail "$(cat settle.out)"
 	grep -q 'goes on here' settle.out || fail "$(cat settle.out)"
 	the_next_one_clears
