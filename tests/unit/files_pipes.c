@@ -1,4 +1,5 @@
 /* Terminals, pipes, named pipes. */
+#include <sys/prctl.h>
 #include "files_fixture.h"
 
 /* --- what comes from the shell --- */
@@ -137,6 +138,7 @@ static void build_foreign_pipe(void)
 
 	CHECK_INT(pipe(p), 0);
 	if (fork() == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(p[0]);
 		for (;;)
 			pause();
