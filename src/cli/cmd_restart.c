@@ -11,33 +11,47 @@
 #include "cli/cli.h"
 #include "cli/leave.h"
 #include "restart/restart.h"
+#include "state/files.h"
 
 static int usage(FILE *out, int status)
 {
 	fprintf(out,
-		"usage: godwit restart [--new-ids | --same-ids] [--files=keep] [--explain] "
+		"usage: godwit restart [--new-ids | --same-ids] [--files=keep] [--fd=N=PATH] "
+		"[--explain] "
 		"IMAGE\n\n"
 		"Wakes the program in IMAGE up, here: it goes on as a child of your shell.\n\n"
 		"      --new-ids      godwit becomes the program; its process id is new\n"
 		"      --same-ids     the program has its old ids; godwit stays as its parent\n"
 		"      --files=keep   do not cut files that have grown back to their old size\n"
+		"      --fd=N=PATH    descriptor N becomes the file PATH; N=&0, &1, &2: the "
+		"shell's\n"
 		"      --explain      print every system call that the new process would run\n"
 		"  -q, --quiet        only errors\n");
 	return status;
 }
 
+/* "7=/some/file", "7=&1" */
+static bool parse_fd(const char *arg, struct restart_fd *ret)
+{
+	char *end;
+	long n = strtol(arg, &end, 10);
+
+	if (*arg < '0' || *arg > '9' || *end != '=' || !end[1] || n >= FILES_MAX)
+		return false;
+	*ret = (struct restart_fd){.fd = (int)n, .source = end + 1};
+	return end[1] != '&' || (end[2] >= '0' && end[2] <= '2' && !end[3]);
+}
+
 int cmd_restart(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"new-ids", no_argument, NULL, 'n'},
-		{"same-ids", no_argument, NULL, 's'},
-		{"files", required_argument, NULL, 'f'},
-		{"explain", no_argument, NULL, 'e'},
-		{"quiet", no_argument, NULL, 'q'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"new-ids", no_argument, NULL, 'n'},     {"same-ids", no_argument, NULL, 's'},
+		{"files", required_argument, NULL, 'f'}, {"fd", required_argument, NULL, 'd'},
+		{"explain", no_argument, NULL, 'e'},     {"quiet", no_argument, NULL, 'q'},
+		{"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
 	};
-	struct restart_options o = {.ids = IDS_AUTO};
+	struct restart_fd fds[64];
+	struct restart_options o = {.ids = IDS_AUTO, .fds = fds};
 	enum ids_policy wanted;
 	bool quiet = false;
 	const char *operand;
@@ -57,6 +71,13 @@ int cmd_restart(int argc, char **argv)
 				return cli_usage("restart", "--files is cut or keep, not '%s'",
 						 optarg);
 			o.files = strcmp(optarg, "keep") ? FILES_CUT : FILES_KEEP;
+			break;
+		case 'd':
+			if (o.nfds == ARRAY_SIZE(fds) || !parse_fd(optarg, &fds[o.nfds]))
+				return cli_usage("restart",
+						 "--fd is N=PATH or N=&0, &1, &2, not '%s'",
+						 optarg);
+			o.nfds++;
 			break;
 		case 'e':
 			o.explain = true;

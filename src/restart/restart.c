@@ -12,6 +12,7 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "restart/internal.h"
+#include "state/files.h"
 
 /* Everything that can be verified is verified here: nothing is touched. */
 static int check_all(struct rebuild *b, struct err *err)
@@ -61,6 +62,9 @@ static int load(struct rebuild *b, struct err *err)
 			 : image_open(b->o->image, &b->image, err);
 	if (ret || (ret = process_load(b->image, &b->proc, err)))
 		return ret;
+	for (size_t i = 0; i < b->o->nfds; i++)
+		if ((ret = files_give(&b->proc, b->o->fds[i].fd, b->o->fds[i].source, err)))
+			return ret;
 	/* A descriptor of its own for the new process, out of the way of 0-2. */
 	b->restore.image_fd = fcntl(image_fd(b->image), F_DUPFD_CLOEXEC, 3);
 	if (b->restore.image_fd < 0)

@@ -56,12 +56,20 @@ struct restart_feed {
 	void (*failed)(void *arg, const struct err *err);
 };
 
+/* restart --fd: see files_give(). */
+struct restart_fd {
+	int fd;
+	const char *source;
+};
+
 struct restart_options {
 	const char *image; /* or its name in messages, where feed is set */
 	const struct restart_feed *feed;
 	enum ids_policy ids;
 	enum files_policy files;
 	bool explain; /* print the calls on stdout and return 0 */
+	const struct restart_fd *fds;
+	size_t nfds;
 };
 
 /*

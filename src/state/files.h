@@ -40,7 +40,8 @@ enum file_kind {
 	FILE_UNIX_NAMED = 16, /* waits for connections, or for datagrams */
 	FILE_UNLINKED = 17,   /* without a name: its content is in the image */
 	FILE_INOTIFY = 18,
-	FILE_KIND_END
+	FILE_KIND_END,
+	FILE_GIVEN = 1000, /* by who restarts: in no image */
 };
 
 /* Limits that a reader of images holds. */
@@ -142,6 +143,9 @@ struct open_file {
 			size_t noptions;
 		} listen;
 		struct {
+			int32_t like; /* the shell's descriptor, 0 to 2; -1: path */
+		} given;
+		struct {
 			struct inotify_watch *watches; /* numbers ascend */
 			size_t n;
 		} inotify;
@@ -210,6 +214,12 @@ const char *files_flags(uint32_t flags, char *out, size_t size);
 /* Sets first and next, from fd and file of every descriptor.  An index that is out of
  * range is passed over. */
 void files_link(struct file_table *t);
+/*
+ * Descriptor fd and all that share its description shall be something else: source
+ * is a path, opened as the program had it open (made, if it writes), or "&0" to "&2",
+ * the restarting shell's.  -EBADF: there is no such descriptor.
+ */
+int files_give(struct process *p, int fd, const char *source, struct err *err) __must_check;
 /* The descriptor's description, or NULL. */
 const struct open_file *files_find(const struct file_table *t, int fd);
 

@@ -26,7 +26,7 @@ static void codec_file(struct codec *c, struct open_file *f)
 	codec_u64(c, &f->ino);
 	codec_u64(c, &f->rdev);
 	codec_str(c, &f->path);
-	ops = file_ops_of(f->kind);
+	ops = f->kind < FILE_KIND_END ? file_ops_of(f->kind) : NULL;
 	if (!ops)
 		c->bad = true; /* where the next one begins is not known */
 	else if (ops->codec)

@@ -210,8 +210,10 @@ static void raise_limit(struct file_restore *fr)
 static bool is_wanted(const struct file_table *t, int fd)
 {
 	for (size_t i = 0; i < t->nfiles; i++)
-		if (t->files[i].kind == FILE_INHERITED &&
-		    (t->files[i].inherited.like == fd || file_has_fd(t, &t->files[i], fd, NULL)))
+		if ((t->files[i].kind == FILE_INHERITED &&
+		     (t->files[i].inherited.like == fd ||
+		      file_has_fd(t, &t->files[i], fd, NULL))) ||
+		    (t->files[i].kind == FILE_GIVEN && t->files[i].given.like == fd))
 			return true;
 	return false;
 }

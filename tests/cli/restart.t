@@ -55,6 +55,33 @@ streams() {
 	[[ $(cat out2) == $'got two\ngot three\nend of file' ]] || fail "the answers: $(cat out2)"
 }
 
+# --fd: another file, or the shell's, in place of what the image has.
+given_descriptors() {
+	become user
+	mkfifo fifo
+	exec 8<>fifo
+	echo old-nine >nine
+	chmod 666 nine
+	IN=fifo launch bash -c 'exec 8>&- 7>>seven 9<nine; echo ready
+		while read -r a; do echo "$a" >&7; read -r b <&9; echo "got $a $b"; done'
+	wait_ready
+	expect 0 "$GODWIT" checkpoint --kill "$PID"
+	exec 8>&-
+	rm -f nine
+	echo other-nine >other
+	chmod 666 other
+	expect 1 "$GODWIT" restart --fd=55=other myckpt </dev/null
+	says 'no descriptor 55' '^hint: '
+	for bad in 7 x=y 7= 7=\&3 =y; do expect 2 "$GODWIT" restart "--fd=$bad" myckpt; done
+	echo one | as "$GODWIT" restart --fd=9=other --fd=7=new/seven myckpt >out2 2>err2 && fail "no folder new"
+	has err2 "new/seven" || fail "$(cat err2)"
+	echo one | as "$GODWIT" restart --fd 9=other --fd=7=newseven '--fd=1=&1' myckpt >out2 2>err2 || fail "$(cat err2)"
+	[[ $(cat out2) == "got one other-nine" ]] || fail "$(cat out2 err2)"
+	[[ $(cat newseven) == one && ! -s seven ]] || fail "newseven: $(cat newseven), seven: $(cat seven)"
+	echo two | as "$GODWIT" restart --fd=9=other '--fd=7=&1' '--fd=1=&1' myckpt >out3 2>err3
+	[[ $(cat out3) == $'two\ngot two other-nine' ]] || fail "$(cat out3 err3)"
+}
+
 killed_by_signal() { # the shell sees the program's own death
 	make_image
 	OUT=out2 ERR=err2 launch "$MYRESTART" myckpt
@@ -253,6 +280,7 @@ by_pipe_name() { # a relative name, a directory of another place
 }
 
 for c in 0 1 7 255; do try "restart_ends_with_the_programs_status_$c" exit_status "exit $c" $c; done
+try given_descriptors given_descriptors
 try restart_ends_by_the_programs_signal exit_status "kill TERM" 143
 try restart_has_the_shells_streams streams
 try restart_is_killed_as_the_program killed_by_signal
