@@ -307,6 +307,7 @@ void job_explain_end(const struct job *j, struct err *err)
 		nanosleep(&step, NULL);
 	}
 	err->exit = EXIT_FAILED;
+	err->error = -ESRCH;
 	err->hint[0] = '\0';
 	err_prepend(err, "process %d has ended", j->o->pid);
 }
@@ -331,6 +332,8 @@ int job_init(struct job *j, const struct checkpoint_options *o, int front, struc
 		.notice = notice,
 		.notice_arg = j,
 		.ignore_child = o->ignore_child,
+		.job = o->job,
+		.njob = o->njob,
 	};
 	return 0;
 }

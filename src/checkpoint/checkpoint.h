@@ -29,6 +29,8 @@ struct checkpoint_options {
 	enum checkpoint_pause pause;
 	bool incremental; /* store what was written since the last such checkpoint */
 	unsigned threads; /* that copy memory; 0: as many as make sense */
+	char *const *job; /* njob strings: what the program is started by (state/job.c) */
+	size_t njob;
 };
 
 struct checkpoint_result {

@@ -10,6 +10,7 @@
 /* argv[0] is "godwit: NAME".  Each returns the exit status. */
 int cmd_checkpoint(int argc, char **argv);
 int cmd_restart(int argc, char **argv);
+int cmd_run(int argc, char **argv);
 int cmd_show(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_flatten(int argc, char **argv);

@@ -12,6 +12,7 @@ static const struct {
 } commands[] = {
 	{"checkpoint", cmd_checkpoint, "save a running program to a file"},
 	{"restart", cmd_restart, "wake a program up from its file"},
+	{"run", cmd_run, "run a job that survives its interruptions"},
 	{"show", cmd_show, "print what is in a file"},
 	{"verify", cmd_verify, "check every checksum and structure of a file"},
 	{"flatten", cmd_flatten, "make one complete file of incremental ones"},

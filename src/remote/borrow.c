@@ -73,11 +73,8 @@ int remote_wait_bell(struct remote *r, struct tracee *t, uint64_t unit,
 {
 	for (;;) {
 		int status, sig, pass = 0;
-		pid_t got = waitpid(t->tid, &status, __WALL);
 
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got != t->tid || WIFEXITED(status) || WIFSIGNALED(status))
+		if (remote_wait_thread(t->tid, &status) || WIFEXITED(status) || WIFSIGNALED(status))
 			return remote_died(r, err);
 		sig = WSTOPSIG(status);
 		if (status >> 16 == 0) {

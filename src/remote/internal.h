@@ -43,4 +43,12 @@ void remote_unmap_scratch(struct remote *r);
 /* Writes the units of threads [from, n) to the scratch mapping. */
 int remote_write_units(struct remote *r, size_t from, struct err *err) __must_check;
 
+/*
+ * wait.c: waits until a thread of ours reports, as waitpid(2) does.  0 and *status; -ECHILD: it
+ * has ended, or its process was killed.
+ */
+int remote_wait_thread(pid_t tid, int *status) __must_check;
+/* Has a thread of ours been killed, and is not reaped?  Then all of its process were. */
+bool remote_were_killed(void);
+
 #endif

@@ -296,6 +296,8 @@ static int wait_bounded(pid_t tid, int *status)
 			syscall(SYS_sched_yield);
 			continue;
 		}
+		if (remote_were_killed())
+			return waitpid(tid, status, __WALL | WNOHANG) == tid ? 0 : -ECHILD;
 		/* Blocked SIGCHLD wakes us when any thread stops. */
 		sigtimedwait(&chld, NULL, &step);
 		clock_gettime(CLOCK_MONOTONIC, &now);

@@ -44,9 +44,8 @@ static enum happened wait_event(struct remote *r, pid_t tid, int *ret)
 		unsigned long message = 0;
 		int status;
 
-		while (waitpid(tid, &status, __WALL) < 0)
-			if (errno != EINTR)
-				return ENDED;
+		if (remote_wait_thread(tid, &status))
+			return ENDED;
 		if (!WIFSTOPPED(status)) {
 			*ret = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 			return ENDED;

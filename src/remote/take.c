@@ -54,9 +54,8 @@ static int run_to_exit(struct remote *r, struct tracee *t, int64_t *ret, struct 
 
 		if (ptrace(PTRACE_SYSCALL, t->tid, 0, 0))
 			return remote_died(r, err);
-		while (waitpid(t->tid, &status, __WALL) < 0)
-			if (errno != EINTR)
-				return remote_died(r, err);
+		if (remote_wait_thread(t->tid, &status))
+			return remote_died(r, err);
 		if (!WIFSTOPPED(status))
 			return remote_died(r, err);
 		sig = WSTOPSIG(status);

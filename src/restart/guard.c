@@ -80,6 +80,8 @@ static void be_guardian(struct rebuild *b, pid_t pid, int sock)
 	if (write(sock, &self, sizeof(self)) != sizeof(self) || read(sock, &go, 1) != 1)
 		_exit(1);
 	if (ptrace(PTRACE_SEIZE, pid, 0, REMOTE_ADOPTED_OPTIONS)) {
+		if (errno == ESRCH)
+			_exit(1); /* it was killed */
 		err_sys(&err, -errno, "cannot attach to the new process");
 		err_hint(&err, "see: godwit doctor");
 		restart_complain(b, &err);
@@ -96,6 +98,8 @@ static void be_guardian(struct rebuild *b, pid_t pid, int sock)
 		rebuild_abort(b, &err);
 		_exit(EXIT_AFTER_COMMIT);
 	}
+	if (b->o->let_go_fd && write(b->o->let_go_fd, "", 1) != 1)
+		_exit(1); /* who wanted to know is gone */
 	_exit(0);
 }
 

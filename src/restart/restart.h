@@ -70,6 +70,10 @@ struct restart_options {
 	bool explain; /* print the calls on stdout and return 0 */
 	const struct restart_fd *fds;
 	size_t nfds;
+	/* Gets a byte when the program has been let go: until then an exit status is the
+	 * restart's.  0: none. */
+	int let_go_fd;
+	pid_t tracer; /* with whose children it may be traced, where Yama is on; 0: none */
 };
 
 /*

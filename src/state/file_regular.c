@@ -154,6 +154,12 @@ static int refuse_file(const struct restore *r, struct err *err, int fd, const s
 	if (r->is_fed)
 		return err_hint(err, "--copy-files takes files along that are not there; or put it "
 				     "there, or on shared storage");
+	if ((fd == 1 || fd == 2) && is_writable(f))
+		return err_hint(
+			err,
+			"put the file back as it was at the checkpoint (%llu bytes); nothing "
+			"was touched; in a job script write >>, since > empties the file",
+			(unsigned long long)f->regular.size);
 	return err_hint(err,
 			"put the file back as it was at the checkpoint (%llu bytes); nothing "
 			"was touched",

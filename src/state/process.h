@@ -178,6 +178,8 @@ struct process {
 	char comm[16];
 	char **argv; /* for people; the real one is in memory */
 	size_t argc;
+	char **job; /* the command line of godwit run, which made the image; njob 0: another did */
+	size_t njob;
 	/* surroundings */
 	char *cwd, *root;
 	uint32_t umask, personality;

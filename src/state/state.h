@@ -25,6 +25,8 @@ struct capture {
 	bool tracked;                 /* track/track.h: runs are told apart by RUN_UNCHANGED */
 	const struct early_advice *early_advice;   /* state/advice.h; may be NULL or empty */
 	struct early_scheduling *early_scheduling; /* state/scheduling.h; the same; emptied */
+	char *const *job;                          /* njob strings: state/job.c */
+	size_t njob;
 };
 
 /* What the person may say about files that changed: --files=. */
@@ -41,6 +43,7 @@ struct restore {
 	enum files_policy files;
 	enum ids_policy ids;
 	bool explain;              /* only print: nothing may be touched */
+	pid_t tracer;              /* who may trace it, with all below, where Yama is on; or 0 */
 	int image_fd;              /* the image's descriptor in the new process */
 	const struct chain *chain; /* state/chain.h: the images */
 	const int *chain_fd;       /* descriptors of those below it, by link */
@@ -95,7 +98,7 @@ struct state_ops {
 
 extern const struct state_ops state_system, state_ids, state_surroundings, state_memory, state_runs,
 	state_places, state_parent, state_threads, state_signals, state_timers, state_files,
-	state_scheduling, state_advice, state_timers_posix, state_contents;
+	state_scheduling, state_advice, state_timers_posix, state_contents, state_job;
 extern const struct state_ops *const state_kinds[]; /* NULL-terminated, in order */
 
 /* Calls notice(), formatted. */

@@ -150,6 +150,10 @@ static int restore(struct restore *r, const struct process *p, struct err *err)
 	program_call(g, "personality", SYS_personality, p->personality, 0, 0, 0, 0, 0);
 	if (p->no_new_privs)
 		program_call(g, "no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0);
+	if (r->tracer)
+		program_call(g, "who may trace it (EINVAL where Yama is off)", SYS_prctl,
+			     PR_SET_PTRACER, (unsigned)r->tracer, 0, 0, 0, 0)
+			->expect = EXPECT_ANY;
 	for (unsigned i = 0; i < 16; i++) {
 		struct rlimit here;
 		struct rlimit_state want = p->rlimits[i];

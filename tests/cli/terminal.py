@@ -298,6 +298,90 @@ def own_terminal():
         raise SystemExit("the settings of the terminal were changed")
 
 
+def run_job():
+    """godwit run: keys, fg, bg, kill %1; the job goes on where it was."""
+    line = f"{GODWIT} run -o job.ckpt --every 0.1 -- {COUNT} 100000 20"
+    sh = Shell()
+    sh.send(line + "\n")
+    n = counts_on(sh)
+    sh.send("\x1a")
+    sh.expect("Stopped")
+    sh.expect("PROMPT> ")
+    sh.send("fg\n")
+    assert counts_on(sh) > n
+    sh.send("\x1a")
+    sh.expect("Stopped")
+    sh.expect("PROMPT> ")
+    sh.send("bg\n")
+    counts_on(sh)
+    sh.send("kill %1; wait %1; echo status $?\n")  # to the whole group
+    sh.expect("status 85\n")
+    sh.close()
+    sh = Shell()
+    sh.send(line + "\n")
+    n = counts_on(sh)
+    assert n > 3, n
+    sh.send("\x03")
+    sh.expect("PROMPT> ")
+    status(sh, 130)
+    sh.send(f"{GODWIT} run -o other -- bash -c 'read a; echo \"<$a>\"; exit 3'\n")
+    sh.expect("exit 3'\n")
+    sh.send("typed\n")
+    sh.expect("<typed>\n")
+    sh.expect("PROMPT> ")
+    status(sh, 3)
+
+
+def run_in_the_background():
+    """Brought forward while it runs, it may read from the terminal."""
+    sh = Shell()
+    sh.send(f"{GODWIT} run -o job.ckpt -- bash -c 'echo up; read a; echo \"<$a>\"; exit 3' &\n")
+    sh.expect("up\n")
+    sh.send("\n")
+    sh.expect("Stopped")  # it has asked for input
+    sh.send("fg\n")
+    sh.expect("exit 3'\n")
+    sh.send("typed\n")
+    sh.expect("<typed>\n")
+    sh.expect("PROMPT> ")
+    status(sh, 3)
+
+
+def run_in_a_pipeline():
+    sh = Shell()
+    sh.send(f"{GODWIT} run -o job.ckpt -- {COUNT} 40 5 | sed 's/^/n=/' | tail -n 2\n")
+    sh.expect("n=39\nn=40\n")
+    sh.expect("PROMPT> ")
+    sh.send(f"{GODWIT} run -o job.ckpt -- {COUNT} 100000 20 | cat\n")
+    counts_on(sh)
+    sh.send("\x1a")
+    sh.expect("Stopped")
+    sh.expect("PROMPT> ")
+    sh.send("fg\n")
+    counts_on(sh)
+    sh.send("\x03")
+    sh.expect("PROMPT> ")
+    status(sh, 130)  # all of them have got it
+    sh.close()
+
+
+def run_in_a_script():
+    """Ctrl-C ends the script around it, too, as if godwit were not there."""
+    with open("job.sh", "w") as f:
+        f.write(f"{GODWIT} run -o job.ckpt -- {COUNT} 100000 20\necho not reached\n")
+    sh = Shell()
+    sh.send("bash job.sh\n")
+    counts_on(sh)
+    sh.send("\x1a")
+    sh.expect("Stopped")
+    sh.expect("PROMPT> ")
+    sh.send("fg\n")
+    counts_on(sh)
+    sh.send("\x03")
+    sh.expect("PROMPT> ")
+    status(sh, 130)
+
+
 def terminal_lost():
     """The terminal of the checkpoint command goes away in the middle: unharmed."""
     os.makedirs("ctl", exist_ok=True)

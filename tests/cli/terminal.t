@@ -19,5 +19,9 @@ try it_can_be_redirected at_terminal redirected user
 try thin_parent_behaves_at_a_terminal at_terminal thin_parent user
 try thin_parent_behaves_at_roots_terminal at_terminal thin_parent root
 try own_terminal_in_a_namespace at_terminal own_terminal user
+try run_at_a_terminal at_terminal run_job user
+try run_in_the_background at_terminal run_in_the_background user
+try run_in_a_pipeline at_terminal run_in_a_pipeline user
+try run_in_a_script at_terminal run_in_a_script user
 try checkpoint_survives_a_lost_terminal at_terminal terminal_lost user
 finish

@@ -62,6 +62,14 @@ try help_of_show help_of show --json
 try help_of_verify help_of verify IMAGE
 try help_of_doctor help_of doctor --json
 try unknown_command_is_named bad frobnicate frobnicate
+try help_of_run help_of run --every --keep 85
+try run_without_an_image bad '-o IMAGE' run true
+try run_without_a_program bad 'which program' run -o x
+try run_every_nonsense bad '30s, 10m, 2h' run -o x --every 10parsec true
+try run_every_zero bad '30s, 10m, 2h' run -o x --every 0 true
+try run_every_for_ever bad '30s, 10m, 2h' run -o x --every inf true
+try run_keep_nonsense bad 'keep -1' run -o x --keep -1 true
+try run_portable_nonsense bad 'v2 or v3' run -o x --portable=v9 true
 try unknown_option_is_named bad '--frobnicate' checkpoint --frobnicate 1
 try unknown_general_option_is_named bad '--frobnicate' --frobnicate
 try missing_pid bad 'PID' checkpoint

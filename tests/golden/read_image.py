@@ -124,6 +124,8 @@ PLACES = ("list", "u64", 1 << 30)
 
 PARENT = [("name", "string"), ("path", "string"), ("id", "u64"), ("size", "u64"), ("time", "i64"), ("depth", "u32")]
 
+JOB = ("list", "string", 1 << 20)
+
 THREAD = [("tid", "i32"), ("comm", chars(16)), ("regs", 216), ("sigmask", "u64"), ("altstack_sp", "u64"),
           ("altstack_size", "u64"), ("altstack_flags", "u32"), ("robust_list", "u64"),
           ("robust_len", "u64"), ("tid_address", "u64"), ("rseq_addr", "u64"), ("rseq_len", "u32"),
@@ -200,8 +202,8 @@ NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPING
          5: ("THREAD", THREAD), 6: ("SIGNALS", SIGNALS), 7: ("TIMERS", TIMERS), 8: ("FILES", FILES),
          9: ("SURROUNDINGS", SURROUNDINGS), 10: ("SCHEDULING", SCHEDULING), 11: ("ADVICE", ADVICE),
          12: ("PLACES", PLACES), 13: ("PARENT", PARENT), 14: ("POSIX TIMERS", POSIX_TIMERS),
-         15: ("CONTENTS", CONTENTS)}
-ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15)]
+         15: ("CONTENTS", CONTENTS), 32: ("JOB", JOB)}
+ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 32)]
 NEEDS_PLACES, NEEDS_PARENT = 1, 2
 CLEAN, BELOW = 1, 2
 

@@ -1,0 +1,105 @@
+/*
+ * A checkpoint beside the watching: made by a process of its own, which waits for the
+ * checkpoint's guardian, so that keys, signals and the program's end are seen meanwhile.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "run/internal.h"
+
+static void notice(void *arg, const char *text)
+{
+	const struct run_listener *l = arg;
+
+	l->notice(l->arg, text);
+}
+
+static int save(const struct jobrun *r, enum save_kind kind, bool quiet, struct err *err)
+{
+	struct guardian_listener listener = {.notice = quiet || !r->l->notice ? NULL : notice,
+					     .arg = (void *)(uintptr_t)r->l};
+	__cleanup_free char *name = images_next(&r->images, err);
+	struct checkpoint_options o = {
+		.pid = r->child.pid,
+		.image = name,
+		.kill = kind == SAVE_LAST,
+		/* The others find it stopped anyway: rounds would be in vain. */
+		.pause = kind == SAVE_INTERVAL ? r->o->pause : PAUSE_COPY,
+		.threads = r->o->threads,
+		.job = r->o->argv,
+		.njob = r->o->argc,
+	};
+	struct checkpoint_result result;
+	int ret;
+
+	if (!name)
+		return err->error;
+	if ((ret = checkpoint(&o, &listener, &result, err)))
+		return ret;
+	return images_promote(&r->images, err);
+}
+
+static void be_saver(const struct jobrun *r, int fd, enum save_kind kind, bool quiet)
+{
+	static const int keys[] = {SIGINT, SIGQUIT, SIGHUP, SIGTTOU, SIGTSTP};
+	struct err err = ERR_INIT;
+	sigset_t none;
+	int ret;
+
+	/* Not of our group: only we call it off, by SIGTERM.  Notices may go to a terminal. */
+	setpgid(0, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		signal(keys[i], SIG_IGN);
+	signal(SIGTERM, SIG_DFL);
+	sigemptyset(&none);
+	sigaddset(&none, SIGINT);
+	sigaddset(&none, SIGQUIT);
+	sigaddset(&none, SIGHUP);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	ret = save(r, kind, quiet, &err);
+	if (ret && io_write_all(fd, &err, sizeof(err)))
+		_exit(EXIT_FAILED);
+	_exit(ret ? EXIT_FAILED : 0);
+}
+
+int save_begin(const struct jobrun *r, struct save *s, enum save_kind kind, bool quiet,
+	       struct err *err)
+{
+	int pair[2];
+	pid_t pid;
+
+	if (pipe2(pair, O_CLOEXEC))
+		return err_sys(err, -errno, "cannot make a pipe");
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		be_saver(r, pair[1], kind, quiet);
+	}
+	close(pair[1]);
+	if (pid < 0) {
+		close(pair[0]);
+		return err_sys(err, -errno, "cannot start a process");
+	}
+	*s = (struct save){.pid = pid, .fd = pair[0], .kind = kind, .begun_ns = io_now_ns()};
+	return 0;
+}
+
+int save_end(struct save *s, int status, struct err *err)
+{
+	bool good = WIFEXITED(status) && !WEXITSTATUS(status);
+
+	if (!good && io_read_all(s->fd, err, sizeof(*err)))
+		err_set(err, -EPIPE, "the process that makes the checkpoint was killed");
+	close(s->fd);
+	s->pid = 0;
+	return good ? 0 : err->error;
+}
+
+void save_cancel(const struct save *s)
+{
+	kill(s->pid, SIGTERM);
+}
