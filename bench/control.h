@@ -15,6 +15,7 @@ enum order {
 	ORDER_SUM,   /* a checksum of the memory: sum */
 	ORDER_QUIT,
 	ORDER_TOUCH, /* write to every step-th page, count of them: took_ns */
+	ORDER_FORK,  /* fork() a child that exits at once: took_ns, of the call */
 };
 
 struct control {

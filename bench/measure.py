@@ -20,7 +20,7 @@ ROWS = [r for r in os.environ.get("BENCH_ROWS", "").split(",") if r]
 PATIENCE = 120  # seconds for any single step
 
 # struct control, bench/control.h
-RESET, WRITE, READ, SUM, QUIT, TOUCH = 1, 2, 3, 4, 5, 6
+RESET, WRITE, READ, SUM, QUIT, TOUCH, FORK = 1, 2, 3, 4, 5, 6, 7
 
 
 def program(name):
@@ -84,6 +84,11 @@ class Control:
         """ns for a write to every step-th page."""
         self.page[312:328] = struct.pack("<QQ", count, step)
         self.order(TOUCH)
+        return self.get(24)
+
+    def fork(self):
+        """ns of its own fork()."""
+        self.order(FORK)
         return self.get(24)
 
     def longest(self):

@@ -10,7 +10,7 @@ median of each and the median of the paired ratios (or differences).
 Environment: B (build folder), BENCH_DIR (where images go, default /dev/shm),
 BENCH_PAIRS (default 9, at least 7 for figures that count), BENCH_MIB (default
 1024), BENCH_ROWS (comma-separated beginnings of the names of groups of rows: small,
-large, threads, live, incremental, downtime:64, downtime:1024, downtime:4096, bulk,
+large, threads, live, incremental, short, compress, downtime:64, downtime:1024, downtime:4096, bulk,
 slower; default all).  What migration needs is told in migrate.py.
 Writes the same rows to B/bench.json.  Exit 0 also when a goal is missed:
 this is a measurement, no test; exit 1 when something did not work at all.
@@ -27,6 +27,7 @@ import time
 
 from measure import (MIB, PAIRS, READ, ROWS, SMALL_PAIRS, WRITE, Control, Criu, Failed, Godwit, Running,
                      Subject, Table, end_children, machine, ms, program, run)
+import images
 from migrate import MigrateRows, groups
 
 
@@ -40,6 +41,7 @@ class Bench:
         self.criu = criu if criu.works() else None
         self.table = Table(self.criu)
         self.tools = [self.godwit] + ([self.criu] if self.criu else [])
+        self.images = images.ImageRows(where, self.table)
         self.migrate = MigrateRows(where, self.table, self.criu)
 
     def peer(self, results):
@@ -235,7 +237,7 @@ class Bench:
                 ("threads", self.threads, (100, 2)), ("threads", self.threads, (1000, 20)),
                 ("live", self.live, (MIB, ((0, 5), (10, 5), (100, 10)))),
                 ("live", self.live, (4 * MIB, ((0, 10), (100, 30)))),
-                ("incremental", self.incremental, (4 * MIB,))) + groups(self.migrate):
+                ("incremental", self.incremental, (4 * MIB,))) + images.groups(self.images) + groups(self.migrate):
             if self.table.wanted(name):
                 method(*arguments)
 

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -142,6 +143,17 @@ static void touch(struct control *c, char *p, size_t len)
 	c->took_ns = now_ns() - start;
 }
 
+static int timed_fork(struct control *c)
+{
+	uint64_t start = now_ns();
+	pid_t child = fork();
+
+	if (!child)
+		_exit(0);
+	c->took_ns = now_ns() - start;
+	return child < 0 || waitpid(child, NULL, 0) != child ? errno : 0;
+}
+
 static void obey(struct control *c, void *p, size_t len)
 {
 	c->error = 0;
@@ -161,6 +173,9 @@ static void obey(struct control *c, void *p, size_t len)
 		break;
 	case ORDER_TOUCH:
 		touch(c, p, len);
+		break;
+	case ORDER_FORK:
+		c->error = timed_fork(c);
 		break;
 	default:
 		exit(0);
