@@ -55,13 +55,13 @@ $(B)/godwit: $(call obj,$(CLI_SRC)) $(B)/libengine.a
 
 $(B)/myrestart: $(call obj,src/cli/myrestart.c src/cli/leave.c src/cli/print.c src/cli/status.c) $(B)/libengine.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lzstd
 
 # libckpt.so carries the engine as a static program in its read-only data and
 # uses no C library of its own, so that it can be preloaded into anything.
 $(B)/ckpt-engine: $(call obj,src/preload/engine.c) $(B)/libengine.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -s -o $@ $^ $(ALL_LDFLAGS)
+	$(Q)$(CC) $(ALL_CFLAGS) -s -o $@ $^ $(ALL_LDFLAGS) -lzstd
 
 PRELOAD_CFLAGS := -std=gnu11 -O2 -g $(WARN) $(if $(WERROR),-Werror) -Isrc -fPIC -ffreestanding \
 	-fno-stack-protector -fvisibility=hidden $(CFLAGS)

@@ -153,6 +153,30 @@ static int step_release(struct job *j, struct err *err)
 	return 0;
 }
 
+static bool packed_so_far(void *arg, uint64_t done, uint64_t all)
+{
+	struct job *j = arg;
+
+	guardian_progress(j->front, done, all);
+	return !job_is_cancelled(j);
+}
+
+/* In one thread a core, or as many as were asked for. */
+static int step_compress(struct job *j, struct err *err)
+{
+	struct image_packing packing;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (!j->o->packing)
+		return 0;
+	fault_point("image complete");
+	packing = *j->o->packing;
+	packing.threads = j->o->threads ? j->o->threads : cpus < 1 ? 1 : (unsigned)cpus;
+	packing.tick = packed_so_far;
+	packing.arg = j;
+	return image_writer_pack(j->writer, &packing, err);
+}
+
 static int step_commit(struct job *j, struct err *err)
 {
 	if (job_is_cancelled(j))
@@ -190,6 +214,7 @@ static const struct step steps_copy[] = {
 	{"notes after", job_write_notes_of_few},
 	{"files", job_copy_files},
 	{"segments", job_write_segments},
+	{"compress", step_compress},
 	{"commit", step_commit},
 	{"kill", step_kill},
 	{0},
@@ -210,6 +235,7 @@ static const struct step steps_short[] = {
 	{"memory after", short_copy_running},
 	{"files", job_copy_files},
 	{"segments", job_write_segments},
+	{"compress", step_compress},
 	{"commit", step_commit},
 	{0},
 };
@@ -238,6 +264,7 @@ static const struct step steps_live[] = {
 	{"files", live_copy_files},
 	{"segments", job_write_segments},
 	{"sums", live_settle},
+	{"compress", step_compress},
 	{"commit", step_commit},
 	{"keep", live_keep},
 	{"kill", step_kill},
@@ -361,7 +388,8 @@ static int work(void *arg, int front, void *result, struct err *err)
 	}
 	if (ret)
 		job_explain_end(&j, err);
-	r->image_bytes = j.writer ? image_writer_size(j.writer) : 0;
+	r->image_bytes = j.writer ? image_writer_stored_size(j.writer) : 0;
+	r->plain_bytes = j.writer ? image_writer_size(j.writer) : 0;
 	r->memory_bytes = memory_stored_bytes(j.proc);
 	r->pause_ns = j.released_ns - j.stopped_ns;
 	if (j.first_pause_ns > r->pause_ns)

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/guardian.h"
+#include "image/pack.h"
 
 enum checkpoint_pause {
 	PAUSE_COPY,  /* the program is stopped while its memory is copied */
@@ -31,10 +32,12 @@ struct checkpoint_options {
 	unsigned threads; /* that copy memory; 0: as many as make sense */
 	char *const *job; /* njob strings: what the program is started by (state/job.c) */
 	size_t njob;
+	const struct image_packing *packing; /* how to compress, or NULL; threads, tick: ours */
 };
 
 struct checkpoint_result {
 	uint64_t image_bytes;  /* size of the file */
+	uint64_t plain_bytes;  /* of the image, before it was compressed */
 	uint64_t memory_bytes; /* stored */
 	uint64_t pause_ns;     /* from stop to release; PAUSE_LIVE: the longer of two */
 	uint64_t total_ns;
@@ -46,7 +49,7 @@ struct checkpoint_result {
 	struct checkpoint_step {
 		char name[16];
 		uint64_t ns;
-	} steps[24]; /* what took how long, in order */
+	} steps[32]; /* what took how long, in order */
 };
 
 /*

@@ -28,6 +28,7 @@ static int usage(FILE *out, int status)
 		"                       for what it wrote meanwhile (default: copy)\n"
 		"      --incremental    store only what was written since the last incremental\n"
 		"                       checkpoint of the program, whose image is the parent\n"
+		"      --compress[=LEVEL]  write the image as zstd, level 1 to 19 (default: 1)\n"
 		"      --threads N      copy with N threads, 1 to 4 (default: as many as cores)\n"
 		"  -q, --quiet          only errors\n"
 		"  -v, --verbose        say how long it took\n");
@@ -63,18 +64,22 @@ static void report(const struct checkpoint_options *o, const struct checkpoint_r
 		   bool verbose)
 {
 	const char *kind = r->has_parent ? ", incremental" : ", complete";
-	char rounds[48] = "";
+	char rounds[48] = "", packed[64] = "";
 
 	if (o->pause == PAUSE_LIVE)
 		snprintf(rounds, sizeof(rounds), ", copied in %u round%s", r->rounds,
 			 r->rounds == 1 ? "" : "s");
 	else if (r->has_snapshot)
 		snprintf(rounds, sizeof(rounds), ", copied from a snapshot");
+	if (o->packing)
+		snprintf(packed, sizeof(packed), " (of %.1f MiB)",
+			 (double)r->plain_bytes / 1048576);
 	fprintf(stderr,
-		"godwit: process %d is saved in '%s': %u thread%s, %.1f MiB%s%s; stopped for %.2f "
+		"godwit: process %d is saved in '%s': %u thread%s, %.1f MiB%s%s%s; stopped for "
+		"%.2f "
 		"ms, %.2f ms in all\n",
 		o->pid, o->image, r->nthreads, r->nthreads == 1 ? "" : "s",
-		(double)r->image_bytes / 1048576, rounds, o->incremental ? kind : "",
+		(double)r->image_bytes / 1048576, packed, rounds, o->incremental ? kind : "",
 		(double)r->pause_ns / 1e6, (double)r->total_ns / 1e6);
 	for (uint32_t i = 0; verbose && i < r->nsteps; i++)
 		fprintf(stderr, "godwit:   %-12s %8.3f ms\n", r->steps[i].name,
@@ -88,6 +93,7 @@ int cmd_checkpoint(int argc, char **argv)
 		{"kill", no_argument, NULL, 'k'},
 		{"pause", required_argument, NULL, 'p'},
 		{"incremental", no_argument, NULL, 'i'},
+		{"compress", optional_argument, NULL, 'z'},
 		{"threads", required_argument, NULL, 't'},
 		{"quiet", no_argument, NULL, 'q'},
 		{"verbose", no_argument, NULL, 'v'},
@@ -95,6 +101,7 @@ int cmd_checkpoint(int argc, char **argv)
 		{NULL, 0, NULL, 0},
 	};
 	struct checkpoint_options o = {.image = "myckpt"};
+	struct image_packing packing;
 	struct checkpoint_result result;
 	struct err err = ERR_INIT;
 	bool quiet = false, verbose = false;
@@ -117,6 +124,13 @@ int cmd_checkpoint(int argc, char **argv)
 			break;
 		case 'i':
 			o.incremental = true;
+			break;
+		case 'z':
+			if (!parse_number(optarg ? optarg : "1", 1, IMAGE_PACK_LEVEL_MAX, &n))
+				return cli_usage("checkpoint", "--compress=%s: 1 to %d?", optarg,
+						 IMAGE_PACK_LEVEL_MAX);
+			packing = (struct image_packing){.pack = image_pack, .level = (int)n};
+			o.packing = &packing;
 			break;
 		case 't':
 			if (!parse_number(optarg, 1, 4, &n)) {

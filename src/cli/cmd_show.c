@@ -24,6 +24,8 @@ static void show_image(struct report *rep, const struct image *img)
 {
 	report_opt(rep, "image", "image", image_path(img));
 	report_bytes(rep, "bytes", "size", image_file_size(img));
+	if (image_is_packed(img))
+		report_bytes(rep, "compressed", "compressed", image_stored_size(img));
 	report_u64(rep, "segments", NULL, image_segments(img));
 }
 

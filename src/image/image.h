@@ -120,6 +120,13 @@ int image_writer_segment(struct image_writer *w, uint64_t vaddr, uint64_t memsz,
 			 uint64_t filesz, uint32_t flags, struct err *err) __must_check;
 
 /*
+ * Completes the image and compresses it (pack.h), to another file that replaces `path` when it
+ * is committed: until this returns, there must be room for both.
+ */
+struct image_packing;
+int image_writer_pack(struct image_writer *w, const struct image_packing *p,
+		      struct err *err) __must_check;
+/*
  * Completes the file: checksums, superblock, fsync, atomic rename over `path`,
  * fsync of the directory.  On failure the old `path` is untouched, and after
  * image_writer_close() nothing of ours is left.  (One exception: -EIO from the
@@ -132,6 +139,8 @@ void image_writer_close(struct image_writer *w);
 /* image_id() of what was written, and the total bytes of the file, valid after commit. */
 uint64_t image_writer_id(const struct image_writer *w);
 uint64_t image_writer_size(const struct image_writer *w);
+/* The same, but of a compressed one as it is. */
+uint64_t image_writer_stored_size(const struct image_writer *w);
 
 /* --- reading --- */
 
@@ -175,10 +184,23 @@ int image_note_find(struct image *img, const char *owner, uint32_t type,
 int image_note_read(struct image *img, const struct image_note *n, void *buf,
 		    struct err *err) __must_check;
 
+/* Of an image that is not compressed; else image_unpack() first. */
 int image_fd(const struct image *img);
+bool image_is_packed(const struct image *img);
+/*
+ * Decompresses a compressed image to memory (or, where it is scarce, to a file without a
+ * name in TMPDIR): from then on it is read from there.  Nothing else may use it meanwhile.  One
+ * that is not compressed stays as it is.
+ */
+int image_unpack(struct image *img, struct err *err) __must_check;
+/* len bytes of the plain image, compressed or not; nothing is compared with its checksum. */
+int image_read(const struct image *img, void *buf, size_t len, uint64_t off,
+	       struct err *err) __must_check;
 const char *image_path(const struct image *img);
 uint64_t image_data_size(const struct image *img); /* bytes of the data area */
 uint64_t image_file_size(const struct image *img);
+/* Bytes of the file as it is: fewer, if it is compressed. */
+uint64_t image_stored_size(const struct image *img);
 /* Tells it from any other image: it follows from every byte. */
 uint64_t image_id(const struct image *img);
 uint64_t image_required(const struct image *img); /* feature bits */

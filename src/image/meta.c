@@ -254,7 +254,7 @@ int image_segment_get(const struct image *img, uint64_t index, struct image_segm
 
 	if (index >= image_segments(img))
 		return -EINVAL;
-	error = io_pread_all(img->fd, &ph, sizeof(ph), s->phdr_off + (index + 1) * sizeof(ph));
+	error = image_get(img, &ph, sizeof(ph), s->phdr_off + (index + 1) * sizeof(ph));
 	if (error)
 		return error == -ENODATA ? -EBADMSG : error;
 	seg = (struct image_segment){ph.p_vaddr, ph.p_memsz, ph.p_offset, ph.p_filesz, ph.p_flags};

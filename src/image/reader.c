@@ -32,10 +32,19 @@ int image_damaged(const struct image *img, struct err *err, const char *what, ui
 	return err_hint(err, "take the file from a backup, or make a new checkpoint");
 }
 
+int image_get(const struct image *img, void *buf, size_t len, uint64_t off)
+{
+	return img->packed ? packed_read(img->packed, buf, len, off)
+			   : io_pread_all(img->fd, buf, len, off);
+}
+
 int image_pread(const struct image *img, void *buf, size_t len, uint64_t off, struct err *err)
 {
-	int ret = io_pread_all(img->fd, buf, len, off);
+	int ret = image_get(img, buf, len, off);
 
+	if (ret == -EBADMSG)
+		return image_damaged(img, err, "a compressed part cannot be decompressed", off,
+				     off + len);
 	if (ret == -ENODATA) {
 		err_image(err, "'%s' became shorter while it was read", img->path);
 		return err_hint(err, "another program writes to it: wait for that to end");
@@ -66,7 +75,28 @@ static int open_file(struct image *img, int fd, const char *path, struct err *er
 		err_image(err, "'%s' is no image: not a regular file", path);
 		return err_hint(err, "name the file that the checkpoint wrote");
 	}
-	img->actual_size = (uint64_t)st.st_size;
+	img->actual_size = img->stored_size = (uint64_t)st.st_size;
+	return 0;
+}
+
+/* One that is compressed is read as what it was made from. */
+static int look_inside(struct image *img, struct err *err)
+{
+	static const char zstd[4] = "\x28\xb5\x2f\xfd";
+	const char *what = "";
+	char magic[4];
+	int ret;
+
+	if (img->actual_size < sizeof(magic) || io_pread_all(img->fd, magic, sizeof(magic), 0) ||
+	    memcmp(magic, zstd, sizeof(magic)))
+		return 0;
+	ret = packed_open(img->fd, img->actual_size, &img->packed, &what);
+	if (ret == -EBADMSG)
+		return image_damaged(img, err, what, 0, img->actual_size);
+	if (ret < 0)
+		return err_sys(err, ret, "cannot read '%s'", img->path);
+	if (ret)
+		img->actual_size = packed_size(img->packed);
 	return 0;
 }
 
@@ -101,8 +131,8 @@ static int refuse_foreign(const struct image *img, size_t len, struct err *err)
 		what = "compressed with gzip";
 		hint = "if it is an image, unpack it first: gzip -d";
 	} else if (len >= 4 && !memcmp(p, "\x28\xb5\x2f\xfd", 4)) {
-		what = "compressed with zstd";
-		hint = "if it is an image, unpack it first: zstd -d";
+		what = "compressed with zstd, and not by godwit, or cut short";
+		hint = "if it is an image, copy it again, or unpack it first: zstd -d";
 	} else if (len >= 6 && !memcmp(p,
 				       "\xfd"
 				       "7zXZ",
@@ -247,6 +277,8 @@ int image_open_fd(int fd, const char *path, struct image **ret, struct err *err)
 	img->fd = -1;
 	error = open_file(img, fd, path, err);
 	if (!error)
+		error = look_inside(img, err);
+	if (!error)
 		error = read_first_page(img, err);
 	for (size_t i = 0; !error && i < ARRAY_SIZE(checks); i++)
 		error = checks[i](img, err);
@@ -274,6 +306,7 @@ void image_close(struct image *img)
 	for (size_t i = 0; i < img->nnotes; i++)
 		free(img->notes[i].desc);
 	free(img->notes);
+	packed_close(img->packed);
 	io_close_fd(&img->fd);
 	free(img->path);
 	free(img);
@@ -282,6 +315,21 @@ void image_close(struct image *img)
 int image_fd(const struct image *img)
 {
 	return img->fd;
+}
+
+bool image_is_packed(const struct image *img)
+{
+	return img->packed != NULL;
+}
+
+uint64_t image_stored_size(const struct image *img)
+{
+	return img->stored_size;
+}
+
+int image_read(const struct image *img, void *buf, size_t len, uint64_t off, struct err *err)
+{
+	return image_pread(img, buf, len, off, err);
 }
 
 const char *image_path(const struct image *img)

@@ -3,6 +3,7 @@
 #define GODWIT_IMAGE_READER_H
 
 #include "image/format.h"
+#include "image/packed.h"
 
 struct kept_note {
 	char owner[IMAGE_OWNER_MAX + 1];
@@ -15,12 +16,16 @@ struct kept_note {
 struct image {
 	char *path;
 	int fd;
-	uint64_t actual_size;
+	struct packed *packed; /* NULL: the file is not compressed */
+	uint64_t actual_size;  /* bytes of the image that are there, decompressed */
+	uint64_t stored_size;  /* of the file */
 	struct image_first_page first;
 	struct kept_note *notes;
 	size_t nnotes, notes_cap;
 };
 
+/* The same as io_pread_all; -EBADMSG: a compressed part is damaged. */
+int image_get(const struct image *img, void *buf, size_t len, uint64_t off) __must_check;
 /* Reads exactly len bytes, or says what went wrong. */
 int image_pread(const struct image *img, void *buf, size_t len, uint64_t off,
 		struct err *err) __must_check;

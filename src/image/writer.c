@@ -22,12 +22,13 @@
 
 #include "base/io.h"
 #include "image/format.h"
+#include "image/pack.h"
 #include "image/replace.h"
 
 /* Of a block: nothing is written, all is and has its checksum, parts are. */
 enum { SEEN_NOT, SEEN_WHOLE, SEEN_PARTS };
 
-enum stage { STAGE_DATA_SIZE, STAGE_NOTES, STAGE_SEGMENTS, STAGE_COMMITTED };
+enum stage { STAGE_DATA_SIZE, STAGE_NOTES, STAGE_SEGMENTS, STAGE_COMPLETE, STAGE_COMMITTED };
 
 struct image_writer {
 	struct replacement file;
@@ -47,10 +48,11 @@ struct image_writer {
 	uint64_t *meta_sums;
 	size_t meta_sums_cap;
 	uint64_t notes_size;
-	uint64_t note_left; /* bytes of the current note that are still to come */
-	uint64_t segments;  /* incl. the PT_NOTE */
-	uint64_t last_end;  /* of the last segment, an address */
-	uint64_t file_size;
+	uint64_t note_left;   /* bytes of the current note that are still to come */
+	uint64_t segments;    /* incl. the PT_NOTE */
+	uint64_t last_end;    /* of the last segment, an address */
+	uint64_t file_size;   /* of the plain image */
+	uint64_t stored_size; /* of the file: fewer, if it was compressed */
 };
 
 static int open_memory(struct replacement *r, struct err *err)
@@ -424,12 +426,15 @@ static int write_first_page(struct image_writer *w, struct image_first_page *pag
 	return ret ? image_writer_fail(w, ret, err) : 0;
 }
 
-int image_writer_commit(struct image_writer *w, struct err *err)
+/* All of the plain image is in its file, which has no name yet. */
+static int complete(struct image_writer *w, struct err *err)
 {
 	struct image_first_page page;
-	int ret = begin_segments(w, err);
+	int ret;
 
-	if (ret)
+	if (w->stage == STAGE_COMPLETE)
+		return 0;
+	if ((ret = begin_segments(w, err)))
 		return ret;
 	if (atomic_load(&w->blocks_seen) != w->blocks)
 		return misuse(w, "not every data block was written", err);
@@ -447,15 +452,49 @@ int image_writer_commit(struct image_writer *w, struct err *err)
 		ret = write_sums(w, page.super.sums_off, &page.super.sums_hash, err);
 	if (!ret)
 		ret = write_first_page(w, &page, err);
+	if (ret)
+		return ret;
+	w->file_size = w->stored_size = page.super.file_size;
+	w->stage = STAGE_COMPLETE;
+	return 0;
+}
+
+int image_writer_pack(struct image_writer *w, const struct image_packing *p, struct err *err)
+{
+	struct replacement plain = w->file;
+	int ret = complete(w, err);
+
+	if (ret)
+		return ret;
+	w->file = (struct replacement){.dirfd = -1, .fd = -1};
+	ret = replace_open(&w->file, plain.path, err);
+	if (!ret && (ret = p->pack(p, plain.fd, w->file_size, w->file.fd, &w->stored_size, err)) &&
+	    !err->error) {
+		if (ret == -ECANCELED)
+			err_set(err, ret, "interrupted");
+		else
+			image_writer_fail(w, ret, err);
+	}
+	replace_done(&plain);
+	return ret;
+}
+
+int image_writer_commit(struct image_writer *w, struct err *err)
+{
+	int ret = complete(w, err);
+
 	if (!ret && w->file.dirfd < 0)
 		w->file.committed = true; /* in memory: it has no name to take */
 	else if (!ret)
 		ret = replace_commit(&w->file, err);
-	if (w->file.committed) {
+	if (w->file.committed)
 		w->stage = STAGE_COMMITTED;
-		w->file_size = page.super.file_size;
-	}
 	return ret;
+}
+
+uint64_t image_writer_stored_size(const struct image_writer *w)
+{
+	return w->stored_size;
 }
 
 uint64_t image_writer_id(const struct image_writer *w)

@@ -206,9 +206,9 @@ int chain_read(const struct chain *c, const struct run *run, uint64_t skip, void
 			return err_image(err, "the memory at %#llx is in no image",
 					 (unsigned long long)(run->start + skip));
 		n = p.len < len ? (size_t)p.len : len;
-		ret = io_pread_all(image_fd(c->v[p.link].img), to, n, IMAGE_DATA_START + p.off);
+		ret = image_read(c->v[p.link].img, to, n, IMAGE_DATA_START + p.off, err);
 		if (ret)
-			return err_sys(err, ret, "cannot read '%s'", image_path(c->v[p.link].img));
+			return ret;
 		to += n;
 		skip += n;
 		len -= n;

@@ -105,6 +105,17 @@ both_refuse() {
 	END
 }
 
+compressed_image_follows_the_page() {
+	need python3
+	become user
+	launch "$SUBJECTS/mem_anon" "$CTL"
+	wait_ready
+	expect 0 "$GODWIT" checkpoint "$PID" --compress
+	read_image myckpt || fail "$(cat page.err)"
+	grep -q "^process.pid: $PID$" page.out || fail "another pid: $(grep process.pid page.out)"
+	verdict
+}
+
 # An image of a released version: accepted, and read as it was on the day.
 stays_readable() { # IMAGE
 	need python3
@@ -121,6 +132,7 @@ for s in mem_anon mem_sparse mem_runs mem_shared_anon mem_file_private threads t
 done
 try live_image_follows_the_page live_image_follows_the_page
 try incremental_image_follows_the_page incremental_image_follows_the_page
+try compressed_image_follows_the_page compressed_image_follows_the_page
 try image_holds_the_memory_of_the_program same_memory
 try two_readers_refuse_the_same both_refuse
 for i in "$TOP"/tests/golden/v*/*.image; do

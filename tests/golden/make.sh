@@ -2,6 +2,7 @@
 # Makes the golden image of a version that is about to be released:
 #
 #	tests/golden/make.sh v1        (as root: the image belongs to nobody)
+#	tests/golden/make.sh v1 packed a compressed one
 #	tests/golden/make.sh v1 chain  an incremental image, and the one that it stands on
 #
 # An image of a version that was released is never made again: a change that needs
@@ -29,6 +30,7 @@ until [[ -s out ]]; do :; done
 save() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
 case $2 in
 tiny)	save "$1" checkpoint $! -o tiny.image --kill ;;
+packed)	save "$1" checkpoint $! -o packed.image --compress --kill ;;
 chain)	save "$1" checkpoint $! -o chain-parent.image --incremental
 	save "$1" checkpoint $! -o chain.image --incremental --kill ;;
 esac

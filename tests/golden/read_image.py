@@ -37,6 +37,42 @@ def load_xxh3():
     return lambda b: fn(bytes(b), len(b))
 
 
+# --- section 12: compressed images ---
+
+FRAME_MAX = 8388608
+
+
+def decompress(frame, size, zstd):
+    out = ctypes.create_string_buffer(size)
+    need(zstd.ZSTD_findFrameCompressedSize(frame, ctypes.c_size_t(len(frame))) == len(frame) and
+         zstd.ZSTD_decompress(out, ctypes.c_size_t(size), frame, ctypes.c_size_t(len(frame))) == size,
+         "a frame cannot be decompressed")
+    return out.raw
+
+
+def plain(data):
+    if data[:4] != b"\x28\xb5\x2f\xfd" or data[-4:] != struct.pack("<I", 0x8f92eab1):
+        return data
+    try:
+        zstd = ctypes.CDLL("libzstd.so.1")
+    except OSError:
+        print("read_image.py: libzstd.so.1 is missing", file=sys.stderr)
+        sys.exit(77)
+    zstd.ZSTD_findFrameCompressedSize.restype = zstd.ZSTD_decompress.restype = ctypes.c_size_t
+    n, flags = struct.unpack_from("<IB", data, len(data) - 9)
+    at = len(data) - 9 - 8 * n - 8
+    need(0 < n <= 1 << 27 and flags == 0 and at >= 0, "impossible list of frames")
+    need(struct.unpack_from("<II", data, at) == (0x184d2a5e, 8 * n + 9), "no list of frames")
+    sizes = [struct.unpack_from("<II", data, at + 8 + 8 * i) for i in range(n)]
+    need(sum(packed for packed, _ in sizes) == at, "the list does not fit the frames")
+    whole, at = [], 0
+    for packed, size in sizes:
+        need(packed and 0 < size <= FRAME_MAX, "impossible length of a frame")
+        whole.append(decompress(data[at:at + packed], size, zstd))
+        at += packed
+    return b"".join(whole)
+
+
 # --- section 10: records ---
 
 class Record:
@@ -431,7 +467,7 @@ def main():
     with open(sys.argv[1], "rb") as f:
         data = f.read()
     try:
-        process = Process(Image(data, load_xxh3()))
+        process = Process(Image(plain(data), load_xxh3()))
         process.same_segments()
         if sys.argv[2:3] == ["--memory"]:
             process.same_memory(int(sys.argv[3]))
