@@ -77,6 +77,14 @@ void migrate_show_progress(void *arg, const void *p, size_t len)
 
 /* --- at the end --- */
 
+static void amount(struct report *rep, const char *key, const char *label, uint64_t bytes)
+{
+	char text[16];
+
+	report_u64(rep, key, NULL, bytes);
+	report_line(rep, "%-24s %12s", label, report_size(text, bytes));
+}
+
 static void phase(struct report *rep, const char *key, const char *label, uint64_t ns)
 {
 	report_u64(rep, key, NULL, ns);
@@ -102,14 +110,6 @@ static void phases(struct report *rep, const struct migrate_result *r)
 		    (double)r->downtime / 1e6, (double)r->downtime_min / 1e6,
 		    (double)r->downtime_max / 1e6);
 	report_end(rep);
-}
-
-static void amount(struct report *rep, const char *key, const char *label, uint64_t bytes)
-{
-	char text[16];
-
-	report_u64(rep, key, NULL, bytes);
-	report_line(rep, "%-24s %12s", label, report_size(text, bytes));
 }
 
 static void amounts(struct report *rep, const struct migrate_result *r)
@@ -225,8 +225,8 @@ static void answer(struct report *rep, const struct migrate_options *o,
 		report_line(rep, "%s (%s, Linux %s) can take process %d: nothing was moved",
 			    r->host, r->tool, r->kernel, o->pid);
 	if (!moved) {
-		report_bytes(rep, "needed", "memory it needs there", r->needed_bytes);
-		report_bytes(rep, "free", "memory free there", r->free_memory);
+		amount(rep, "needed", "memory it needs there", r->needed_bytes);
+		amount(rep, "free", "memory free there", r->free_memory);
 	}
 }
 

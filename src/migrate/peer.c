@@ -19,16 +19,24 @@
 
 #define TLS "tls://"
 #define ADDRESSES 8
+/* Exit status of the child where there is no ssh; ssh itself has 255, and others' below. */
+#define NO_SSH 222
 
 static bool is_tls(const struct peer *p)
 {
 	return !strncmp(p->to, TLS, strlen(TLS));
 }
 
-static int bad_name(struct err *err, const char *fmt, const char *to)
+static int bad_words(struct err *err, const char *fmt, const char *to)
 {
 	err_set(err, -EINVAL, fmt, to);
 	err->exit = EXIT_USAGE;
+	return err->error;
+}
+
+static int bad_name(struct err *err, const char *fmt, const char *to)
+{
+	bad_words(err, fmt, to);
 	return err_hint(err, "[user@]host goes by ssh, tls://host:port to a godwit serve");
 }
 
@@ -51,6 +59,32 @@ int creds_check(const struct wire_creds *c, const char *who, struct err *err)
 			     "FILE --cert-key FILE --ca FILE");
 }
 
+static int check_ssh(const struct peer *p, struct err *err)
+{
+	const char *at = strrchr(p->to, '@'), *host = at ? at + 1 : p->to;
+	const char *colon = strchr(host, ':');
+
+	if (strstr(p->to, "://"))
+		return bad_name(err, "'%s' is no way to a host", p->to);
+	if (!*host || at == p->to)
+		return bad_name(err, "'%s' is no host", p->to);
+	if (colon && !strchr(colon + 1, ':')) {
+		bad_words(err, "'%s' has a port, which ssh does not take here", p->to);
+		return err_hint(err,
+				"to a godwit serve: tls://%s; by ssh on another port: --ssh 'ssh "
+				"-p %s'",
+				host, colon + 1);
+	}
+	if (p->creds.key || p->creds.cert) {
+		bad_words(err,
+			  "a key or certificate is for tls://HOST:PORT; '%s' is reached by ssh",
+			  p->to);
+		return err_hint(err, "tls://%s:PORT, where a godwit serve waits; or without it",
+				host);
+	}
+	return 0;
+}
+
 int peer_check(const struct peer *p, struct err *err)
 {
 	const char *colon;
@@ -58,7 +92,7 @@ int peer_check(const struct peer *p, struct err *err)
 	if (!*p->to || *p->to == '-' || strpbrk(p->to, " \t\n'\"\\$`;&|<>") || strlen(p->to) > 255)
 		return bad_name(err, "'%s' is no host", p->to);
 	if (!is_tls(p))
-		return strstr(p->to, "://") ? bad_name(err, "'%s' is no way to a host", p->to) : 0;
+		return check_ssh(p, err);
 	colon = strrchr(p->to, ':');
 	if (colon <= p->to + strlen(TLS) || strchr(colon, ']') || atoi(colon + 1) < 1)
 		return bad_name(err, "'%s' names no port", p->to);
@@ -121,7 +155,7 @@ static int dial_tls(const struct peer *p, int timeout_ms, struct peer_link *l, s
 
 static void exec_ssh(const struct peer *p, int sock)
 {
-	char script[1100], command[4096];
+	char script[2200], command[4096];
 	char *argv[] = {(char[]){"sh"},
 			(char[]){"-c"},
 			script,
@@ -134,7 +168,11 @@ static void exec_ssh(const struct peer *p, int sock)
 			NULL};
 	sigset_t none;
 
-	snprintf(script, sizeof(script), "exec %s \"$@\"", p->ssh ? p->ssh : "ssh");
+	/* sh and a remote sh that find nothing would look the same. */
+	snprintf(script, sizeof(script),
+		 "command -v %.*s >/dev/null 2>&1 || exit %d; exec %s \"$@\"",
+		 (int)strcspn(p->ssh ? p->ssh : "ssh", " \t\n"), p->ssh ? p->ssh : "ssh", NO_SSH,
+		 p->ssh ? p->ssh : "ssh");
 	snprintf(command, sizeof(command), "%s receive %s", p->remote ? p->remote : "godwit",
 		 p->args ? p->args : "");
 	/* Ctrl-C is for godwit, which knows whether it may still be called off. */
@@ -197,9 +235,16 @@ static int ssh_status(struct peer_link *l)
 
 void peer_explain(const struct peer *p, struct peer_link *l, struct err *err)
 {
-	int status = l->ssh > 0 && err->error == -ECONNRESET ? ssh_status(l) : -1;
+	bool ended = err->error == -ECONNRESET || err->error == -EPIPE;
+	int status = l->ssh > 0 && ended ? ssh_status(l) : -1;
 
-	if (status == 127 || status == 126) {
+	if (status == NO_SSH) {
+		*err = ERR_INIT;
+		err_set(err, -ENOENT, "there is no '%.*s' here",
+			(int)strcspn(p->ssh ? p->ssh : "ssh", " \t\n"), p->ssh ? p->ssh : "ssh");
+		err_hint(err, "install it (package openssh-client), or name another: --ssh, "
+			      "GODWIT_SSH; or go by tls://HOST:PORT");
+	} else if (status == 127 || status == 126) {
 		*err = ERR_INIT;
 		err_set(err, -ENOENT, "there is no '%s' on %s", p->remote ? p->remote : "godwit",
 			p->to);

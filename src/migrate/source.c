@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "migrate/candidate.h"
 #include "migrate/relay.h"
 #include "migrate/settle.h"
 #include "state/memory.h"
@@ -334,7 +335,8 @@ int migrate(const struct migrate_options *o, const struct guardian_listener *lis
 	struct order order = {.o = o, .link = &link};
 	int ret;
 
-	if ((ret = peer_check(&o->peer, err)) || (ret = migration_id_new(&order.id, err)) ||
+	if ((ret = peer_check(&o->peer, err)) || (ret = candidate_check(o->pid, err)) ||
+	    (ret = migration_id_new(&order.id, err)) ||
 	    (ret = checkpoint_find_program(o->pid, &order.program, err)))
 		return ret;
 	if ((ret = peer_dial(&o->peer, o->timeout_ms, &link, err)))

@@ -239,7 +239,16 @@ int wire_listen_on(struct wire_addr *a, bool v6only, struct err *err)
 	ret = -errno;
 	close(fd);
 	wire_format(a, name);
-	return err_sys(err, ret, "cannot listen on %s", name);
+	err_sys(err, ret, "cannot listen on %s", name);
+	if (ret == -EADDRINUSE)
+		return err_hint(err, "something listens there already ('ss -ltnp' shows what): "
+				     "choose another port");
+	if (ret == -EADDRNOTAVAIL)
+		return err_hint(err, "no address of this machine ('ip addr' shows them); :PORT is "
+				     "all of them");
+	if (ret == -EACCES)
+		return err_hint(err, "ports below 1024 are root's: choose a higher one");
+	return ret;
 }
 
 int wire_listen(bool everywhere, int port, int fds[2], int *ret_port, struct err *err)
@@ -280,8 +289,15 @@ int wire_load_key(const char *path, uint8_t key[WIRE_KEY_BYTES], struct err *err
 	ssize_t n;
 	int i;
 
-	if (fd < 0 || fstat(fd, &st))
-		return err_sys(err, -errno, "key file '%s'", path);
+	if (fd < 0 || fstat(fd, &st)) {
+		int ret = err_sys(err, -errno, "key file '%s'", path);
+
+		return ret == -ENOENT ? err_hint(err,
+						 "'godwit key %s' makes one; then copy it to the "
+						 "other host",
+						 path)
+				      : ret;
+	}
 	if (!S_ISREG(st.st_mode) || (st.st_mode & 077))
 		return err_perm(err,
 				"key file '%s' has mode %04o, others could read it: chmod 600 '%s'",

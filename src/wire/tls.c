@@ -251,8 +251,10 @@ int wire_tls_start(struct wire *w, bool is_server, const uint8_t *key, struct er
 		return err_set(err, -ENOTSUP, "OpenSSL cannot do TLS 1.3 here");
 	if ((ret = tls_open(w, context, key, err)) || (ret = tls_shake(w, is_server, err)))
 		return err->hint[0] ? ret
-				    : err_hint(err, "both hosts need the same key, in a file of "
-						    "mode 0600");
+		       : (ret == -ETIMEDOUT || ret == -ECONNRESET || ret == -EPIPE)
+			       ? err_hint(err, "is it a godwit that is there, and does it run?")
+			       : err_hint(err, "both hosts need the same key, in a file of "
+					       "mode 0600");
 	/* One that has a certificate gets so far, and no further. */
 	if (!SSL_session_reused(w->tls) || SSL_version(w->tls) != TLS1_3_VERSION) {
 		err_perm(err, "%s: the TLS handshake did not use the shared key", w->peer);

@@ -25,6 +25,8 @@ static const struct reason reasons[] = {
 	 "both hosts need the same key, in a file of mode 0600"},
 	{SSL_R_BINDER_DOES_NOT_VERIFY, "has another key",
 	 "both hosts need the same key, in a file of mode 0600"},
+	{SSL_R_SSLV3_ALERT_ILLEGAL_PARAMETER, "has another key",
+	 "both hosts need the same key, in a file of mode 0600"},
 	{SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED, "wants a certificate", SAME_WAY},
 	{SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, "showed no certificate", SAME_WAY},
 	{SSL_R_TLSV1_ALERT_UNKNOWN_CA, "does not know the authority that signed our certificate",
