@@ -51,15 +51,17 @@ static bool may_write(const struct process *p, const struct proto_range *r)
 
 static const uint8_t zeros[PROTO_PAGES_DATA];
 
-/* Zeros for memory that was never written to since it was mapped. */
-static void drop_zeros(const struct process *proc, struct proto_pages *p)
+/* Zeros for memory that was never written to since it was mapped; early: where the first
+ * model has no mapping, one was made for it just now. */
+static void drop_zeros(const struct process *proc, bool early, struct proto_pages *p)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < p->n; i++) {
 		const struct mapping *m = find_mapping(proc, p->range[i].addr);
-		bool fresh = !m || (m->kind == MAPPING_ANON &&
-				    p->range[i].addr + p->range[i].len <= m->end);
+		bool fresh =
+			m ? m->kind == MAPPING_ANON && p->range[i].addr + p->range[i].len <= m->end
+			  : early;
 
 		if (!p->range[i].is_zero || !fresh)
 			p->range[n++] = p->range[i];
@@ -136,7 +138,7 @@ static int take_pages(struct feed *f, const struct restore *r, struct remote *re
 	if (!ret && early)
 		ret = make_room(r, remote, f->pages, err);
 	if (!ret && f->round == 0)
-		drop_zeros(r->proc, f->pages);
+		drop_zeros(r->proc, early, f->pages);
 	return ret ? ret : feed_write(early ? NULL : r->proc, remote, &f->fill, f->pages, err);
 }
 
@@ -226,8 +228,9 @@ static int take_model(struct feed *f, uint32_t type, size_t len, struct err *err
 static int take_files(struct feed *f, uint32_t type, size_t len, struct err *err)
 {
 	int ret = type == FRAME_FILE ? carry_in_take(f->carry, f->frame, len, err)
-		  : f->files_due     ? carry_in_end(f->carry, true, err)
-				 : err_set(err, -EPROTO, "%s has no files to end with", f->w->peer);
+		  : f->files_due && !len
+			  ? carry_in_end(f->carry, true, err)
+			  : err_set(err, -EPROTO, "%s has no files to end with", f->w->peer);
 
 	return ret || type == FRAME_FILE ? ret : 1;
 }
@@ -245,7 +248,7 @@ static int take_frame(struct feed *f, const struct restore *r, struct remote *re
 		ret = take_pages(f, r, remote, early, len, err);
 	else if (ret == FRAME_ROUND && early && f->model.fd < 0)
 		ret = take_round(f, r, remote, len, err);
-	else if (ret == FRAME_END && !early)
+	else if (ret == FRAME_END && !early && !len)
 		return 1;
 	else if (early && f->carry->is_used && (ret == FRAME_FILE || ret == FRAME_CARRIED))
 		ret = take_files(f, (uint32_t)ret, len, err);

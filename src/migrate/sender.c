@@ -92,6 +92,8 @@ int sender_file(struct sender *s, uint32_t index, uint64_t at, const uint8_t *da
 	learn(&s->packer.wire_ns,
 	      (double)(wire_now() - begun) / (double)(v[0].iov_len + v[1].iov_len));
 	s->packer.frames++;
+	s->packer.from_bytes += packed ? len : 0;
+	s->packer.to_bytes += packed;
 	s->sent_bytes += v[0].iov_len + v[1].iov_len;
 	return 0;
 }

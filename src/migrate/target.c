@@ -181,7 +181,7 @@ static int take_lot(struct target *t, struct err *err)
 
 		wire_deadline(t->w, t->o->timeout_ms);
 		ret = proto_recv(t->w, &t->reader, buf, CARRY_FRAME_MAX, &len, err);
-		if (ret == FRAME_CARRIED)
+		if (ret == FRAME_CARRIED && !len)
 			return carry_in_end(&t->carry, t->model.look == LOOK_LAST, err);
 		if (ret == FRAME_FILE)
 			ret = carry_in_take(&t->carry, buf, len, err);

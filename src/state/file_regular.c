@@ -181,7 +181,8 @@ static bool can_have_lock(int fd, const struct file_lock *l)
 	return fcntl(fd, F_OFD_GETLK, &k) || k.l_type == F_UNLCK;
 }
 
-static int check_open(const struct file_table *t, const struct open_file *f, struct err *err)
+static int check_open(bool is_fed, const struct file_table *t, const struct open_file *f,
+		      struct err *err)
 {
 	int fd = file_lowest_fd(t, f);
 	__cleanup_fd int try = open(f->path, (int)(f->flags & (O_ACCMODE | O_DIRECTORY)) |
@@ -198,8 +199,12 @@ static int check_open(const struct file_table *t, const struct open_file *f, str
 				"cannot lock '%s' for the program (fd %d): somebody else holds the "
 				"lock",
 				f->path, fd);
-			return err_hint(err, "end the program that holds it (perhaps the one that "
-					     "was checkpointed); lslocks(8) finds it");
+			return err_hint(
+				err, "%s; lslocks(8) finds it",
+				is_fed ? "on shared storage that is the program itself, which "
+					 "has to give the lock up before it moves"
+				       : "end the program that holds it (perhaps the one that was "
+					 "checkpointed)");
 		}
 	return 0;
 }
@@ -273,7 +278,7 @@ static int check_regular(struct restore *r, const struct file_table *t, const st
 	if (!S_ISREG(st.st_mode))
 		return refuse_file(r, err, fd, f, "something other than a file has that name now");
 	if (r->still_runs)
-		return check_open(t, f, err);
+		return check_open(r->is_fed, t, f, err);
 	if (is_other(r, f, &st) &&
 	    (size != f->regular.size || mtime_of(&st) != f->regular.mtime_ns))
 		return refuse_file(r, err, fd, f, "another file has that name now");
@@ -287,13 +292,13 @@ static int check_regular(struct restore *r, const struct file_table *t, const st
 	if (size > f->regular.size && is_writable(f) && r->files == FILES_CUT &&
 	    check_cut(r, f, fd, &st, err))
 		return err->error;
-	return check_open(t, f, err);
+	return check_open(r->is_fed, t, f, err);
 }
 
 static int check_directory(struct restore *r, const struct file_table *t, const struct open_file *f,
 			   struct err *err)
 {
-	return restore_stand_in(r, f->path) ? 0 : check_open(t, f, err);
+	return restore_stand_in(r, f->path) ? 0 : check_open(r->is_fed, t, f, err);
 }
 
 /* --- act: cutting back --- */

@@ -258,6 +258,7 @@ no_memory() {
 	migrate_from alpha "tls://127.0.0.1:$PORT" --key key
 	[[ $RC == 1 ]] || fail "exit status $RC"
 	says 'memory|ENOMEM'
+	wait_for 20 has serve.err 'memory|did not come over'
 	settled here
 }
 try memory_is_short_over_there no_memory

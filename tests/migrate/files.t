@@ -7,33 +7,6 @@
 
 CARRIER=$B/migrate/carrier
 
-# Another host as far as the folder data is concerned; sets THERE, the process that holds it.
-apart() { # [OPTIONS OF MOUNT]
-	own_mounts
-	mkdir -p data
-	chmod 777 data
-	unshare -m sh -c "mount -t tmpfs -o '${1:-size=64m},mode=777' none '$W/data' && echo there && exec sleep 1000" >holder 2>&1 &
-	THERE=$!
-	note_pid "$THERE"
-	wait_alive "$THERE" 20 grep -q there holder
-}
-# (A folder that is entered before the mounts are would be this host's.)
-# shellcheck disable=SC2016
-there() { nsenter -m -t "$THERE" -- sh -c 'cd "$0" && exec "$@"' "$W" "$@"; }
-
-serve_there() {
-	make_key
-	: >>over
-	chmod 666 over
-	as_words "$GODWIT" serve --listen 127.0.0.1:0 --key key --stdio "file:$W/over" "$@"
-	# shellcheck disable=SC2016
-	GODWIT_STATE=$W/state-beta nsenter -m -t "$THERE" -- sh -c 'cd "$0" && exec "$@"' "$W" "${WORDS[@]}" </dev/null >/dev/null 2>serve.err &
-	SERVE=$!
-	note_pid "$SERVE"
-	wait_alive "$SERVE" 20 has serve.err 'listening on'
-	PORT=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' serve.err)
-}
-
 carry_on() { # ARGS: the program, at work
 	mkdir -p data/work
 	[[ $AS != user ]] || chown "$TEST_UID:$TEST_UID" data/work
@@ -126,6 +99,58 @@ allowed_user() {
 	ends_there
 }
 try root_makes_files_of_its_users allowed_user
+
+# --- locks on shared storage ---
+
+write_lock() {
+	become user
+	serve_on beta
+	mkdir data
+	chmod 777 data
+	carry_on
+	for args in --dry-run --copy-files --mode=total; do
+		migrate_from alpha "tls://$BETA:$PORT" --key key "$args"
+		[[ $RC == 1 ]] || fail "exit status $RC"
+		says "cannot lock '.*/data/work/locked' for the program" '^hint: on shared storage that is the program itself'
+	done
+	works_here
+	nothing_left
+	: >data/work/stop
+	wait_for 30 has out '^(ok|wrong)'
+	has out '^ok$' || fail "$(cat out)"
+}
+try a_lock_for_writing_on_shared_storage_is_refused write_lock
+
+read_lock() {
+	become user
+	serve_on beta
+	: >shared
+	chmod 666 shared
+	cat >reader.py <<-'P'
+		import fcntl, os, time
+		f, g = open('shared'), open('shared')
+		fcntl.flock(f, fcntl.LOCK_SH)
+		fcntl.lockf(g, fcntl.LOCK_SH, 10, 5)
+		print('ready', flush=True)
+		while not os.path.exists('shared.stop'): time.sleep(0.01)
+		print('ok', flush=True)
+	P
+	pipe_on alpha /usr/bin/python3 "$W/reader.py"
+	wait_alive "$PID" 30 has out '^ready'
+	migrate_from alpha "tls://$BETA:$PORT" --key key
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	gone "$PID" || fail "the copy here was not ended"
+	python3 -c '
+import fcntl
+f = open("shared", "r+")
+for do in (lambda: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB), lambda: fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB, 10, 5)):
+    try: do()
+    except OSError: continue
+    raise SystemExit("it is not locked")' || fail "it does not hold its lock over there"
+	: >shared.stop
+	wait_for 30 has over '^ok$'
+}
+try a_lock_for_reading_on_shared_storage_moves read_lock
 
 # --- what is refused: before the program is stopped for good, and nothing is left over there ---
 

@@ -176,3 +176,32 @@ finish_counter() {
 	wait_for 10 has "$where" '^ok$'
 	rm -f numbers.stop
 }
+
+# --- one machine, of which a folder is another one over there ---
+
+# Another host as far as the folder data is concerned; sets THERE, the process that holds it.
+apart() { # [OPTIONS OF MOUNT]
+	own_mounts
+	mkdir -p data
+	chmod 777 data
+	unshare -m sh -c "mount -t tmpfs -o '${1:-size=64m},mode=777' none '$W/data' && echo there && exec sleep 1000" >holder 2>&1 &
+	THERE=$!
+	note_pid "$THERE"
+	wait_alive "$THERE" 20 grep -q there holder
+}
+# (A folder that is entered before the mounts are would be this host's.)
+# shellcheck disable=SC2016
+there() { nsenter -m -t "$THERE" -- sh -c 'cd "$0" && exec "$@"' "$W" "$@"; }
+
+serve_there() {
+	make_key
+	: >>over
+	chmod 666 over
+	as_words "$GODWIT" serve --listen 127.0.0.1:0 --key key --stdio "file:$W/over" "$@"
+	# shellcheck disable=SC2016
+	GODWIT_STATE=$W/state-beta nsenter -m -t "$THERE" -- sh -c 'cd "$0" && exec "$@"' "$W" "${WORDS[@]}" </dev/null >/dev/null 2>serve.err &
+	SERVE=$!
+	note_pid "$SERVE"
+	wait_alive "$SERVE" 20 has serve.err 'listening on'
+	PORT=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' serve.err)
+}
