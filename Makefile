@@ -188,6 +188,15 @@ $(B)/bench/%: bench/%.c bench/control.h
 bench: all $(BENCH)
 	$(Q)B=$(B) bench/run.py
 
+# A native program beside one of Mono's, phase by phase: docs/CLASSIC.md.
+.PHONY: bench-classic
+bench-classic: all $(B)/bench/classic/native $(B)/bench/classic/Clr.exe
+	$(Q)B=$(B) bench/classic/run.py
+$(B)/bench/classic/Clr.exe: bench/classic/Clr.cs
+	@mkdir -p $(@D)
+	$(call say,MCS,$@)
+	$(Q)mcs -out:$@ $<
+
 # ---- the thread hop library: libpsu_thread.{a,so}, examples/app1 ... app5 ----
 OBJCOPY ?= objcopy
 HOP_SRC := src/base/err.c src/base/io.c $(filter-out $(NOT_HERE) %/tls_cert.c,$(wildcard src/wire/*.c)) \

@@ -43,7 +43,7 @@ class ByTls:
 
     name = "TLS"
 
-    def __init__(self, where, cores=None):
+    def __init__(self, where, cores=None, options=("--new-ids",)):
         self.key = os.path.join(where, "key")
         self.env = dict(os.environ, GODWIT_STATE=os.path.join(where, "state"))
         if not os.path.exists(self.key):
@@ -53,7 +53,7 @@ class ByTls:
         with open(self.log_path, "wb") as log:
             self.proc = subprocess.Popen(
                 [program("godwit"), "serve", "--listen", "127.0.0.1:0", "--key", self.key,
-                 "--new-ids"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                 *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
                 env=self.env, preexec_fn=on_cores(cores))
         wait_for("godwit serve", lambda: "listening on" in self.log())
         self.port = self.log().split("listening on")[1].split()[0].rsplit(":", 1)[1]

@@ -19,6 +19,7 @@ import contextlib
 import ctypes
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -243,6 +244,7 @@ class Bench:
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended, too
     # Orphans of a killed step come to us, and go with us.
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     base = os.environ.get("BENCH_DIR", "/dev/shm" if os.path.isdir("/dev/shm") else "/tmp")

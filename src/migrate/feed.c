@@ -135,8 +135,10 @@ static int take_pages(struct feed *f, const struct restore *r, struct remote *re
 
 	for (size_t i = 0; i < f->pages->n && !ret; i++)
 		f->arrival.bytes += f->pages->range[i].len;
-	if (!ret && early)
+	if (!ret && early) {
+		memory_early_touch(r);
 		ret = make_room(r, remote, f->pages, err);
+	}
 	if (!ret && f->round == 0)
 		drop_zeros(r->proc, early, f->pages);
 	return ret ? ret : feed_write(early ? NULL : r->proc, remote, &f->fill, f->pages, err);
@@ -166,6 +168,9 @@ static int take_round(struct feed *f, const struct restore *r, struct remote *re
 			      : memory_early_extend(r, remote, v[i].start, v[i].end, err);
 	if (f->round)
 		fill_end(&f->fill);
+	/* Most likely the last one, and the program over there is about to be stopped. */
+	if (!ret && !n)
+		ret = memory_early_survey(r, remote, err);
 	for (size_t i = 0; i < n && !ret; i++)
 		fill_add(&f->fill, v[i].start, v[i].end);
 	return ret;

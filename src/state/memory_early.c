@@ -19,6 +19,7 @@
 void memory_early_done(struct memory_early *e)
 {
 	free(e->v);
+	free(e->there);
 	*e = (struct memory_early){0};
 }
 
@@ -47,6 +48,7 @@ int memory_early_add(struct memory_early *e, uint64_t start, uint64_t end, bool 
 	/* Neighbours that a program maps piece by piece are one. */
 	if (i && e->v[i - 1].end == start && e->v[i - 1].grows == grows) {
 		e->v[i - 1].end = end;
+		e->is_surveyed = false;
 		return 0;
 	}
 	v = io_grow(e->v, &e->cap, e->n + 1, sizeof(*e->v), err);
@@ -56,6 +58,7 @@ int memory_early_add(struct memory_early *e, uint64_t start, uint64_t end, bool 
 	memmove(&e->v[i + 1], &e->v[i], (e->n - i) * sizeof(*e->v));
 	e->v[i] = (struct early_range){start, end, grows};
 	e->n++;
+	e->is_surveyed = false;
 	return 0;
 }
 
@@ -116,6 +119,49 @@ int memory_early_extend(const struct restore *r, struct remote *remote, uint64_t
 		start = to;
 	}
 	return 0;
+}
+
+/* --- which pages exist --- */
+
+struct survey {
+	struct memory_early *e;
+	struct err *err;
+};
+
+static int note_run(void *arg, uint64_t start, uint64_t end, bool unchanged)
+{
+	struct survey *s = arg;
+	struct memory_early *e = s->e;
+	void *v = io_grow(e->there, &e->there_cap, e->nthere + 1, sizeof(*e->there), s->err);
+
+	(void)unchanged;
+	if (!v)
+		return s->err->error;
+	e->there = v;
+	e->there[e->nthere++] = (struct page_run){start, end};
+	return 0;
+}
+
+int memory_early_survey(const struct restore *r, const struct remote *remote, struct err *err)
+{
+	__cleanup_fd int pagemap = openat(remote->procfd, "pagemap", O_RDONLY | O_CLOEXEC);
+	struct memory_early *e = r->early;
+	struct survey s = {e, err};
+	int ret = 0;
+
+	if (pagemap < 0)
+		return err_sys(err, -errno, "cannot open the page map of the new process");
+	e->nthere = 0;
+	for (size_t i = 0; i < e->n && !ret; i++)
+		ret = pagemap_walk(pagemap, e->v[i].start, e->v[i].end, PAGEMAP_ANON, note_run, &s,
+				   err);
+	e->is_surveyed = !ret;
+	return ret;
+}
+
+void memory_early_touch(const struct restore *r)
+{
+	r->early->is_surveyed = false;
 }
 
 /* --- the state is there --- */
@@ -188,12 +234,10 @@ struct stale {
 };
 
 /* [start, end) exists here: what no run has of it was dropped by the program. */
-static int drop_stale(void *arg, uint64_t start, uint64_t end, bool unchanged)
+static void drop_stale(struct stale *s, uint64_t start, uint64_t end)
 {
-	struct stale *s = arg;
 	const struct process *p = s->p;
 
-	(void)unchanged;
 	while (s->run < p->nruns && p->runs[s->run].start + p->runs[s->run].len <= start)
 		s->run++;
 	for (size_t i = s->run; start < end; i++) {
@@ -209,27 +253,43 @@ static int drop_stale(void *arg, uint64_t start, uint64_t end, bool unchanged)
 				? p->runs[i].start + p->runs[i].len
 				: start;
 	}
-	return 0;
+}
+
+/* What was surveyed of the ranges that are kept. */
+static void drop_stale_of(struct stale *s, const struct memory_early *e,
+			  const struct memory_early *kept)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < e->nthere; i++) {
+		uint64_t at = e->there[i].start, end = e->there[i].end;
+
+		while (k < kept->n && kept->v[k].end <= at)
+			k++;
+		for (size_t j = k; j < kept->n && kept->v[j].start < end; j++) {
+			uint64_t from = kept->v[j].start > at ? kept->v[j].start : at;
+			uint64_t to = kept->v[j].end < end ? kept->v[j].end : end;
+
+			if (from < to)
+				drop_stale(s, from, to);
+		}
+	}
 }
 
 int memory_early_trim(struct restore *r, const struct process *p, const struct remote *remote,
 		      struct err *err)
 {
-	__cleanup_fd int pagemap = openat(remote->procfd, "pagemap", O_RDONLY | O_CLOEXEC);
 	struct stale s = {.r = r, .p = p};
 	struct memory_early kept = {0};
 	size_t next = 0;
-	int ret = 0;
+	int ret = r->early->is_surveyed ? 0 : memory_early_survey(r, remote, err);
 
-	if (pagemap < 0)
-		return err_sys(err, -errno, "cannot open the page map of the new process");
 	for (size_t i = 0; i < r->early->n && !ret; i++)
 		ret = keep_common(r, p, &r->early->v[i], &next, &kept, err);
+	if (!ret)
+		drop_stale_of(&s, r->early, &kept);
 	memory_early_done(r->early);
 	*r->early = kept;
-	for (size_t i = 0; i < kept.n && !ret; i++)
-		ret = pagemap_walk(pagemap, kept.v[i].start, kept.v[i].end, PAGEMAP_ANON,
-				   drop_stale, &s, err);
 	return ret;
 }
 

@@ -14,6 +14,12 @@ struct memory_early {
 		bool grows;          /* MAP_GROWSDOWN */
 	} * v;
 	size_t n, cap;
+	/* What memory_early_survey() has found: runs of pages that exist, ascending. */
+	struct page_run {
+		uint64_t start, end;
+	} * there;
+	size_t nthere, there_cap;
+	bool is_surveyed; /* and nothing has been written or mapped since */
 };
 
 void memory_early_done(struct memory_early *e);
@@ -26,6 +32,12 @@ bool memory_early_next(const struct memory_early *e, uint64_t at, uint64_t end, 
 /* Maps in the process what of [start, end) is not there yet. */
 int memory_early_extend(const struct restore *r, struct remote *remote, uint64_t start,
 			uint64_t end, struct err *err) __must_check;
+
+/* Looks which pages exist, where there is time for it: else memory_early_trim() does. */
+int memory_early_survey(const struct restore *r, const struct remote *remote,
+			struct err *err) __must_check;
+/* Pages were written: what was surveyed is old. */
+void memory_early_touch(const struct restore *r);
 
 /* The state is there: can what is mapped become it?  -EAGAIN if it cannot. */
 int memory_early_check(struct restore *r, const struct process *p, struct err *err) __must_check;
