@@ -27,6 +27,9 @@
 /* A round that is not smaller than this part of the smallest is in vain. */
 #define SHRINK 0.75
 #define VAIN_MAX 2
+/* At most so many after the last look from outside, until a round finds so little. */
+#define LAST_ROUNDS 3
+#define LITTLE_BYTES (256u << 10)
 
 struct ranges {
 	struct span {
@@ -243,6 +246,27 @@ int source_send_rounds(struct source *s, struct err *err)
 	return ret;
 }
 
+/*
+ * What was written while we looked: a few rounds more, each as long as it takes to send
+ * what the one before it left, until that is next to nothing.
+ */
+static int send_last_rounds(struct source *s, struct err *err)
+{
+	struct ranges r = {.err = err};
+	uint64_t bytes = 0, before = UINT64_MAX;
+	double rate = 0;
+	int ret = 0;
+
+	for (int i = 0; i < LAST_ROUNDS && s->result->nrounds < MIGRATE_ROUNDS_MAX; i++) {
+		ret = one_round(s, &r, &rate, &bytes, err);
+		if (ret || bytes <= LITTLE_BYTES || (double)bytes > SHRINK * (double)before)
+			break;
+		before = bytes;
+	}
+	free(r.v);
+	return ret;
+}
+
 int source_look_again(struct source *s, struct err *err)
 {
 	int ret;
@@ -255,11 +279,13 @@ int source_look_again(struct source *s, struct err *err)
 	*s->early = s->job;
 	/* What pointed into the job moves along. */
 	s->early->capture.remote = &s->early->remote;
-	if ((ret = job_init(&s->job, &s->job_options, s->early->front, err)) ||
-	    (ret = begin_round(s, s->result->nrounds, NULL, err)))
+	if ((ret = job_init(&s->job, &s->job_options, s->early->front, err)))
 		return ret;
 	s->job.capture.tracked = true;
-	return job_look(&s->job, err);
+	/* It takes 10 ms a GiB. */
+	if ((ret = job_look(&s->job, err)) || (ret = send_last_rounds(s, err)))
+		return ret;
+	return begin_round(s, s->result->nrounds, NULL, err);
 }
 
 int source_mark_unchanged(struct source *s, struct err *err)
