@@ -166,10 +166,11 @@ lint:
 	@tests/lint/run.sh
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/godwit
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/godwit lib/systemd/user)
 	install $(B)/godwit $(B)/myrestart $(DESTDIR)$(PREFIX)/bin
 	install $(B)/libckpt.so $(DESTDIR)$(PREFIX)/lib/godwit
-	install -D -m 644 scripts/godwit-serve.service $(DESTDIR)$(PREFIX)/lib/systemd/user/godwit-serve.service
+	sed 's|=godwit |=$(PREFIX)/bin/godwit |' scripts/godwit-serve.service >$(DESTDIR)$(PREFIX)/lib/systemd/user/godwit-serve.service
+	install -D -m 644 completions/godwit $(DESTDIR)$(PREFIX)/share/bash-completion/completions/godwit
 	for s in 1 3 5 7; do for f in man/*.$$s; do test -e "$$f" || continue; \
 		install -D -m 644 "$$f" $(DESTDIR)$(PREFIX)/share/man/man$$s/$${f##*/}; done; done
 

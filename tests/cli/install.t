@@ -7,9 +7,15 @@ installs() {
 	make -s -C "$TOP" B="$B" install DESTDIR="$W/dest" PREFIX=/opt/godwit >make.log 2>&1 || fail "$(tail make.log)"
 	local d=$W/dest/opt/godwit f
 	for f in bin/godwit bin/myrestart lib/godwit/libckpt.so share/man/man1/godwit.1 \
-		share/man/man1/myrestart.1 share/man/man7/libckpt.7; do
+		share/man/man1/myrestart.1 share/man/man7/libckpt.7 \
+		lib/systemd/user/godwit-serve.service share/bash-completion/completions/godwit; do
 		[[ -s $d/$f ]] || fail "$f is not installed: $(cd dest && find .)"
 	done
+	# What the unit starts is a command that there is, with options that there are.
+	f=$(sed -n 's/^ExecStart=//p' "$d/lib/systemd/user/godwit-serve.service")
+	[[ $f == "/opt/godwit/bin/godwit serve "* ]] || fail "the unit starts '$f'"
+	run "$d/bin/godwit" serve --help
+	for f in $(grep -oE -- '--[a-z-]+' <<<"$f"); do prints "$f"; done
 	launch env LD_PRELOAD="$d/lib/godwit/libckpt.so" "$SUBJECTS/mem_brk" "$CTL"
 	wait_ready
 	ring
