@@ -30,6 +30,10 @@ list() {
 	test redis-cli redis-tools real_programs
 	test javac default-jdk-headless real_programs
 	test node nodejs real_programs
+	test lua5.4 lua5.4 real_programs
+	test ruby ruby real_programs
+	test sbcl sbcl real_programs
+	test gawk gawk real_programs
 	test mcs mono-mcs migration_of_CLR_programs
 	test go golang-go real_programs
 	test xz xz-utils real_programs
