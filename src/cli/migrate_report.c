@@ -153,10 +153,14 @@ static void round_line(struct report *rep, const struct migrate_round *v, const 
 
 static void files(struct report *rep, const struct migrate_result *r)
 {
-	report_section(rep, "files", "Files taken along");
-	report_u64(rep, "number", "number", r->files);
-	report_bytes(rep, "bytes", "sent", r->files_bytes);
-	report_bytes(rep, "stopped_bytes", "while it stood still", r->files_last_bytes);
+	bool asked = r->outcome == MIGRATE_ASKED;
+
+	report_section(rep, "files", asked ? "Files that would come along" : "Files taken along");
+	report_u64(rep, "number", NULL, r->files);
+	report_line(rep, "%-24s %12llu", "number", (unsigned long long)r->files);
+	amount(rep, "bytes", asked ? "of them" : "sent", r->files_bytes);
+	if (!asked)
+		amount(rep, "stopped_bytes", "while it stood still", r->files_last_bytes);
 	report_end(rep);
 }
 
@@ -241,9 +245,9 @@ void migrate_report(const struct migrate_options *o, const struct migrate_result
 		rounds(&rep, r);
 		phases(&rep, r);
 		amounts(&rep, r);
-		if (o->copy_files)
-			files(&rep, r);
 	}
+	if (o->copy_files)
+		files(&rep, r);
 	if (report_done(&rep))
 		return; /* nobody reads it */
 }

@@ -142,6 +142,7 @@ int carry_out_verdict(struct carry_out *c, const bool *lacks, size_t n, struct e
 
 	if (n != c->list.n)
 		return err_set(err, -EPROTO, "a malformed verdict on files came");
+	c->lacks = 0;
 	for (size_t i = 0; i < n; i++) {
 		const struct carried *f = &c->list.v[i];
 
@@ -152,9 +153,11 @@ int carry_out_verdict(struct carry_out *c, const bool *lacks, size_t n, struct e
 		if (!c->file[i].lacks)
 			continue;
 		all += f->size;
+		c->lacks++;
 		if (!largest || f->size > largest->size)
 			largest = f;
 	}
+	c->lacks_bytes = all;
 	if (all <= c->max)
 		return 0;
 	err_refuse(err,

@@ -25,6 +25,7 @@ struct carry_out {
 	uint64_t max; /* bytes to take along at most */
 	struct carry_list list;
 	struct carry_out_file *file; /* [i] belongs to list.v[i] */
+	uint64_t lacks, lacks_bytes; /* of the last verdict */
 	uint64_t bytes;              /* read and sent, before packing */
 	uint64_t sent_files;
 };

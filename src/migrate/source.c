@@ -180,8 +180,8 @@ static void report(struct source *s, int64_t ended)
 	r->sent_bytes = s->sender.sent_bytes;
 	r->pages = s->sender.npages;
 	r->zero_pages = s->sender.nzero;
-	r->files = s->carry.sent_files;
-	r->files_bytes = s->carry.bytes;
+	r->files = s->o->ask_only ? s->carry.lacks : s->carry.sent_files;
+	r->files_bytes = s->o->ask_only ? s->carry.lacks_bytes : s->carry.bytes;
 	/* What comes after the answer, the end of the copy here, is only of the total. */
 	if (s->done_ns)
 		r->handover -= (uint64_t)(ended - s->done_ns);

@@ -100,6 +100,32 @@ allowed_user() {
 }
 try root_makes_files_of_its_users allowed_user
 
+# What has no name any more is part of the program's state.
+deleted() {
+	become user
+	apart
+	serve_there
+	cat >deleted.py <<-'P'
+		import os, tempfile, time
+		f = open('data/gone', 'w+b', buffering=0)
+		f.write(b'x' * 100000); os.unlink('data/gone'); f.seek(5)
+		t = tempfile.TemporaryFile(dir='data'); t.write(b'hello'); t.flush()
+		print('ready', flush=True)
+		while not os.path.exists('deleted.stop'): time.sleep(0.01)
+		assert f.read(10) == b'x' * 10 and f.tell() == 15 and os.fstat(f.fileno()).st_nlink == 0
+		t.seek(0); assert t.read() == b'hello'
+		print('ok', flush=True)
+	P
+	pipe_on alpha /usr/bin/python3 "$W/deleted.py"
+	wait_alive "$PID" 30 has out '^ready'
+	migrate_from alpha "tls://127.0.0.1:$PORT" --key key --copy-files
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	: >deleted.stop
+	wait_for 30 has over '^ok$'
+	_nothing_there || fail "left: $(there find data)"
+}
+try a_deleted_file_comes_along deleted
+
 # --- locks on shared storage ---
 
 write_lock() {
@@ -214,8 +240,10 @@ asks() {
 	apart
 	serve_there
 	carry_on
-	migrate_from alpha "tls://127.0.0.1:$PORT" --key key --copy-files --dry-run
+	migrate_from alpha "tls://127.0.0.1:$PORT" --key key --copy-files --dry-run --json
 	[[ $RC == 0 ]] || fail "exit status $RC"
+	python3 -c 'import json; f = json.load(open("cmd.out"))["files"]; assert f["number"] == 5 and f["bytes"] > 5 << 16, f' ||
+		fail "$(cat cmd.out)"
 	there mount -o remount,size=64k "$W/data"
 	migrate_from alpha "tls://127.0.0.1:$PORT" --key key --copy-files --dry-run
 	[[ $RC == 1 ]] || fail "exit status $RC"
