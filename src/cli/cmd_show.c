@@ -2,22 +2,36 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/io.h"
 #include "base/report.h"
 #include "cli/cli.h"
+#include "cli/show_map.h"
 #include "image/image.h"
 #include "state/state.h"
 
-static void usage(void)
+struct choice {
+	bool json, memory, files, threads; /* none of the last three: everything */
+	const char *svg;                   /* write a picture there instead, or NULL */
+};
+
+static int usage(FILE *out, int status)
 {
-	fputs("usage: godwit show IMAGE [--json]\n"
+	fputs("usage: godwit show [--memory] [--files] [--threads] [--json] IMAGE\n"
+	      "       godwit show --svg FILE IMAGE\n"
 	      "\n"
 	      "Prints what a checkpoint holds: program, when, host, threads with registers,\n"
 	      "mappings and how much of each is stored, files, signals.\n"
+	      "\n"
+	      "      --memory, --files, --threads   only these\n"
+	      "      --json                         for programs\n"
+	      "      --svg FILE                     a picture of the address space: what is "
+	      "stored,\n"
+	      "                                     and how densely; - is standard output\n"
+	      "\n"
 	      "Exit status: 0, or 5 when IMAGE is no image or is damaged.\n",
-	      stdout);
+	      out);
+	return status;
 }
 
 static void show_image(struct report *rep, const struct image *img)
@@ -30,30 +44,46 @@ static void show_image(struct report *rep, const struct image *img)
 }
 
 /* The kinds in their order; threads are no note of their own but belong here. */
-static void show_process(struct report *rep, const struct process *p)
+static void show_process(struct report *rep, const struct process *p, const struct choice *c)
 {
-	for (size_t i = 0; state_kinds[i]; i++)
-		if (state_kinds[i]->show)
-			state_kinds[i]->show(p, rep);
-	state_threads.show(p, rep);
+	bool all = !c->memory && !c->files && !c->threads;
+
+	for (size_t i = 0; state_kinds[i]; i++) {
+		const struct state_ops *kind = state_kinds[i];
+		bool is_memory = kind == &state_memory || kind == &state_advice;
+
+		if (kind->show &&
+		    (all || (c->memory && is_memory) || (c->files && kind == &state_files)))
+			kind->show(p, rep);
+	}
+	if (all || c->threads)
+		state_threads.show(p, rep);
 }
 
-static int show(const char *path, bool json, struct err *err)
+static int print(const struct image *img, const struct process *p, const struct choice *c,
+		 struct err *err)
+{
+	struct report rep;
+	int ret;
+
+	report_init(&rep, stdout, c->json);
+	show_image(&rep, img);
+	show_process(&rep, p, c);
+	ret = report_done(&rep);
+	return ret ? err_sys(err, ret, "cannot write to standard output") : 0;
+}
+
+static int show(const char *path, const struct choice *c, struct err *err)
 {
 	struct image *img = NULL;
 	struct process p;
-	struct report rep;
 	int ret = image_open(path, &img, err);
 
 	if (ret)
 		return ret;
 	ret = process_load(img, &p, err);
 	if (!ret) {
-		report_init(&rep, stdout, json);
-		show_image(&rep, img);
-		show_process(&rep, &p);
-		if ((ret = report_done(&rep)))
-			err_sys(err, ret, "cannot write to standard output");
+		ret = c->svg ? show_map(img, &p, c->svg, err) : print(img, &p, c, err);
 		process_done(&p);
 	}
 	image_close(img);
@@ -62,14 +92,46 @@ static int show(const char *path, bool json, struct err *err)
 
 int cmd_show(int argc, char **argv)
 {
+	static const struct option options[] = {
+		{"json", no_argument, NULL, 'j'},
+		{"memory", no_argument, NULL, 'm'},
+		{"files", no_argument, NULL, 'f'},
+		{"threads", no_argument, NULL, 't'},
+		{"svg", required_argument, NULL, 's'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
 	struct err err = ERR_INIT;
-	bool json = false;
+	struct choice c = {0};
 	const char *operand;
-	int status;
+	int o;
 
-	if (!cli_options_json(argc, argv, usage, &json, &status))
-		return status;
+	while ((o = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (o) {
+		case 'j':
+			c.json = true;
+			break;
+		case 'm':
+			c.memory = true;
+			break;
+		case 'f':
+			c.files = true;
+			break;
+		case 't':
+			c.threads = true;
+			break;
+		case 's':
+			c.svg = optarg;
+			break;
+		case 'h':
+			return usage(stdout, EXIT_DONE);
+		default:
+			return usage(stderr, EXIT_USAGE);
+		}
+	}
+	if (c.svg && (c.json || c.memory || c.files || c.threads))
+		return cli_usage("show", "--svg is a picture of the memory, and nothing else");
 	if (!(operand = cli_operand("show", "IMAGE", argc, argv)))
 		return EXIT_USAGE;
-	return show(operand, json, &err) ? cli_fail("show", &err) : EXIT_DONE;
+	return show(operand, &c, &err) ? cli_fail("show", &err) : EXIT_DONE;
 }
