@@ -28,8 +28,9 @@ static int usage(FILE *out, int status)
 		"wrote;\n"
 		"                          total: stop, send all, go on over there\n"
 		"      --max-pause MS      of pre-copy: the pause to aim at (default 20)\n"
-		"      --dry-run, --explain  ask HOST whether it could take the program; move "
+		"      --dry-run           ask HOST whether it could take the program; move "
 		"nothing\n"
+		"      --explain           the same, and print what would be done, step by step\n"
 		"      --stdio WHERE       of the program, over there: null (default), file:PATH, "
 		"or\n"
 		"                          ssh: carried here, and godwit stays (by ssh alone)\n"
@@ -69,6 +70,7 @@ enum {
 	OPT_MODE = 256,
 	OPT_PAUSE,
 	OPT_DRY,
+	OPT_EXPLAIN,
 	OPT_STDIO,
 	OPT_COPY,
 	OPT_TIMEOUT,
@@ -100,6 +102,10 @@ static int take_option(struct line *l, int c, const char *arg)
 		if (!parse_number(arg, 1, 3600000, &n))
 			return cli_usage("migrate", "'%s' is no number of milliseconds", arg);
 		l->o.max_pause_ms = (int)n;
+		return EXIT_DONE;
+	case OPT_EXPLAIN:
+		l->o.explain = true;
+		l->o.ask_only = true;
 		return EXIT_DONE;
 	case OPT_DRY:
 		l->o.ask_only = true;
@@ -165,7 +171,7 @@ static int parse(struct line *l, int argc, char **argv)
 		{"mode", required_argument, NULL, OPT_MODE},
 		{"max-pause", required_argument, NULL, OPT_PAUSE},
 		{"dry-run", no_argument, NULL, OPT_DRY},
-		{"explain", no_argument, NULL, OPT_DRY},
+		{"explain", no_argument, NULL, OPT_EXPLAIN},
 		{"stdio", required_argument, NULL, OPT_STDIO},
 		{"copy-files", optional_argument, NULL, OPT_COPY},
 		CLI_CREDS_OPTIONS,

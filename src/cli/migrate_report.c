@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/report.h"
+#include "cli/migrate_explain.h"
 #include "cli/status.h"
 #include "migrate/progress.h"
 
@@ -238,9 +239,11 @@ void migrate_report(const struct migrate_options *o, const struct migrate_result
 {
 	struct report rep;
 
-	report_init(&rep, json ? stdout : stderr, json);
+	report_init(&rep, json || o->explain ? stdout : stderr, json);
 	answer(&rep, o, r);
 	destination(&rep, o, r);
+	if (o->explain && r->outcome == MIGRATE_ASKED)
+		migrate_explain(&rep, o, r);
 	if (r->total && r->outcome == MIGRATE_MOVED) {
 		rounds(&rep, r);
 		phases(&rep, r);

@@ -22,6 +22,7 @@ struct migrate_options {
 	struct peer peer;
 	enum migrate_mode mode;
 	bool ask_only;     /* can it be done?  Nothing is moved */
+	bool explain;      /* with ask_only: what would be done, step by step */
 	bool follow;       /* stay, and carry the program's standard input and output */
 	bool copy_files;   /* take open files along */
 	uint64_t copy_max; /* of them, bytes */
@@ -72,6 +73,9 @@ struct migrate_result {
 	uint64_t free_memory, needed_bytes;  /* there, and of it for the program */
 	int status; /* with follow: how the program ended, as waitpid(2) says it */
 };
+
+/* The name of step i of a migration; NULL after the last. */
+const char *migrate_step_name(enum migrate_mode mode, size_t i);
 
 /*
  * Moves a program.  moved() is called, if it is not NULL, before the program's

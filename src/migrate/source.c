@@ -17,6 +17,7 @@
 #include "migrate/relay.h"
 #include "migrate/settle.h"
 #include "state/memory.h"
+#include "track/track.h"
 
 static int look(struct source *s, struct err *err)
 {
@@ -120,6 +121,39 @@ static const struct step pre_copy[] = {
 	{"hand over", source_hand_over, PHASE(handover)},
 	{NULL, NULL, 0},
 };
+
+static int end_tracking(struct source *s, struct err *err)
+{
+	(void)err;
+	track_stop(s->track);
+	s->track = NULL;
+	return 0;
+}
+
+/* Who only asks hears, too, whether writes could be tracked; the verdict is that of a total
+ * copy. */
+static const struct step ask_precopy[] = {
+	{"look", look, PHASE(total)},
+	{"stop", stop, PHASE(suspension)},
+	{"prepare", prepare, PHASE(checkpoint)},
+	{"collect", collect, PHASE(checkpoint)},
+	{"track", source_begin_tracking, PHASE(checkpoint)},
+	{"give back", give_back, PHASE(checkpoint)},
+	{"track no more", end_tracking, PHASE(checkpoint)},
+	{"model", source_send_model, PHASE(checkpoint)},
+	{"verdict", source_hear_verdict, PHASE(transfer)},
+	{NULL, NULL, 0},
+};
+
+static const struct step *steps_of(enum migrate_mode mode)
+{
+	return mode == MODE_TOTAL ? total_copy : pre_copy;
+}
+
+const char *migrate_step_name(enum migrate_mode mode, size_t i)
+{
+	return steps_of(mode)[i].name;
+}
 
 /* A peer that refuses says so and hangs up: then writing fails first. */
 static void hear_why(struct source *s, struct err *err)
@@ -227,7 +261,8 @@ static int work(void *arg, int front, void *result, struct err *err)
 	ret = sender_init(&s.sender, s.w, s.o->timeout_ms, err);
 	if (!ret)
 		ret = run_steps(&s,
-				s.o->mode == MODE_PRECOPY && !s.o->ask_only ? pre_copy : total_copy,
+				s.o->ask_only && s.o->mode != MODE_TOTAL ? ask_precopy
+									 : steps_of(s.o->mode),
 				err);
 	if (ret) {
 		hear_why(&s, err);

@@ -279,4 +279,38 @@ demo_of_user() {
 try demonstration_as_root demo_of_root
 try demonstration_as_user demo_of_user
 try demonstration_without_namespaces demo user 'on one machine \(ip is not installed\)' without
+# --explain: the steps, with the numbers of this program; nothing is moved.
+explain() { # MODE
+	become user
+	two_hosts
+	serve_on beta
+	count_on alpha 8 2
+	migrate_from alpha "tls://$BETA:$PORT" --key key --explain --mode "$1"
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	[[ ! -s cmd.err ]] || fail "talk on stderr"
+	prints '^beta .*can take process' '^ +1  runs +look ' '^ +2  stands +stop ' 'threads: 3' \
+		' MiB, of which beta has all but ' 'runs there +hand over'
+	[[ $1 == total ]] || prints '^ +[0-9]+  runs +rounds ' 'would take 20 ms'
+	nothing_left
+	migrate_from alpha "tls://$BETA:$PORT" --key key --explain --json --mode "$1"
+	MODE=$1 /usr/bin/python3 - <<-'P' || fail "$(cat cmd.out)"
+		import json, os
+		d = json.load(open("cmd.out"))
+		assert d["outcome"] == "possible" and d["mode"] is None
+		steps = d["steps"]
+		assert all(s["what"] for s in steps), "a step that nobody has explained"
+		states = [s["program"] for s in steps]
+		assert states[0] == "runs" and states[-1] == "runs there"
+		assert [s["step"] for s in steps if s["step"] in ("stop", "verdict", "pages", "ready")] == \
+		    (["stop", "verdict", "pages", "ready"])
+		# Once stopped it stands in a total copy until it runs there.
+		if os.environ["MODE"] == "total" or d["stopped_because"]:
+		    assert set(states[1:-1]) == {"stands"}
+		else:
+		    assert states.count("runs") > 4
+	P
+	finish_counter out
+}
+try explain_tells_the_steps explain pre-copy
+try explain_tells_the_steps_of_a_total_copy explain total
 finish
