@@ -164,6 +164,18 @@ static void draw_label(struct picture *d, const struct mapping *m, double y)
 		 m->prot & PROT_EXEC ? 'x' : '-', slash && slash[1] ? slash + 1 : name);
 }
 
+/* To thousandths, so that steps that look alike are equal; but something stays something. */
+static void round_off(double filled[][PARTS], size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		for (int part = 0; part < PARTS; part++) {
+			double *f = &filled[i][part];
+
+			if (*f > 0)
+				*f = *f < 0.001 ? 0.001 : (int)(*f * 1000 + 0.5) / 1000.0;
+		}
+}
+
 static void draw_mapping(struct picture *d, size_t i, double y)
 {
 	const struct mapping *m = &d->p->mappings[i];
@@ -176,9 +188,7 @@ static void draw_mapping(struct picture *d, size_t i, double y)
 		n = (size_t)pages;
 	take_runs(d, i, &d->next_dirty, false, filled, n);
 	take_runs(d, i, &d->next_clean, true, filled, n);
-	for (size_t k = 0; k < n; k++) /* so that steps that are alike are equal */
-		for (int part = 0; part < PARTS; part++)
-			filled[k][part] = (int)(filled[k][part] * 1000 + 0.999) / 1000.0;
+	round_off(filled, n);
 	svg_group(&d->svg, NULL);
 	svg_rect(&d->svg, "grid", BAR_LEFT, y, BAR_LEFT + width,
 		 y + d->row - (d->row > ROW_PACKED ? 4 : 1), "%llx-%llx %c%c%c %s: %s, %s stored",
