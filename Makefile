@@ -59,11 +59,11 @@ $(B)/myrestart: $(call obj,src/cli/myrestart.c src/cli/leave.c src/cli/print.c s
 
 # libckpt.so carries the engine as a static program in its read-only data and
 # uses no C library of its own, so that it can be preloaded into anything.
-$(B)/ckpt-engine: $(call obj,src/preload/engine.c) $(B)/libengine.a
+$(B)/ckpt-engine: $(call obj,src/preload/engine.c src/preload/interval.c) $(B)/libengine.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -s -o $@ $^ $(ALL_LDFLAGS) -lzstd
 
-PRELOAD_CFLAGS := -std=gnu11 -O2 -g $(WARN) $(if $(WERROR),-Werror) -Isrc -fPIC -ffreestanding \
+PRELOAD_CFLAGS := -std=gnu11 -O2 -g $(WARN) $(if $(WERROR),-Werror) -Isrc -Iinclude -fPIC -ffreestanding \
 	-fno-stack-protector -fvisibility=hidden $(CFLAGS)
 $(B)/libckpt.so: src/preload/libckpt.c src/preload/embed.S $(B)/ckpt-engine
 	$(call say,LD,$@)
@@ -171,6 +171,7 @@ install: all
 	install $(B)/libckpt.so $(DESTDIR)$(PREFIX)/lib/godwit
 	sed 's|=godwit |=$(PREFIX)/bin/godwit |' scripts/godwit-serve.service >$(DESTDIR)$(PREFIX)/lib/systemd/user/godwit-serve.service
 	install -D -m 644 completions/godwit $(DESTDIR)$(PREFIX)/share/bash-completion/completions/godwit
+	install -D -m 644 include/godwit.h $(DESTDIR)$(PREFIX)/include/godwit.h
 	for s in 1 3 5 7; do for f in man/*.$$s; do test -e "$$f" || continue; \
 		install -D -m 644 "$$f" $(DESTDIR)$(PREFIX)/share/man/man$$s/$${f##*/}; done; done
 

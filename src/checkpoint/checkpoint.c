@@ -359,6 +359,8 @@ int job_init(struct job *j, const struct checkpoint_options *o, int front, struc
 		.notice = notice,
 		.notice_arg = j,
 		.ignore_child = o->ignore_child,
+		.excluded = o->excluded,
+		.nexcluded = o->nexcluded,
 		.job = o->job,
 		.njob = o->njob,
 	};

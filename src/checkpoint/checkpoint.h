@@ -22,6 +22,8 @@ enum checkpoint_pause {
 	PAUSE_SHORT, /* it is stopped for a snapshot, which is copied while it runs */
 };
 
+struct memory_range;
+
 struct checkpoint_options {
 	pid_t pid;
 	const char *image;  /* path; relative to the working directory */
@@ -30,6 +32,9 @@ struct checkpoint_options {
 	enum checkpoint_pause pause;
 	bool incremental; /* store what was written since the last such checkpoint */
 	unsigned threads; /* that copy memory; 0: as many as make sense */
+	/* Private anonymous memory that the image does without: zeros after a restart. */
+	const struct memory_range *excluded;
+	size_t nexcluded;
 	char *const *job; /* njob strings: what the program is started by (state/job.c) */
 	size_t njob;
 	const struct image_packing *packing; /* how to compress, or NULL; threads, tick: ours */

@@ -231,6 +231,49 @@ static int find_clean(struct process *p, size_t i, size_t first_run, size_t end_
 	return at < end ? add_run(&w, at, end, RUN_CLEAN) : 0;
 }
 
+/* What is left of a run without the excluded ranges from the k-th on. */
+static int add_without(const struct capture *c, struct run_walk *w, struct run r, size_t k)
+{
+	uint64_t end = r.start + r.len;
+	int ret;
+
+	for (; k < c->nexcluded; k++) {
+		const struct memory_range *x = &c->excluded[k];
+		struct run before = r;
+
+		if (x->end <= r.start || x->start >= end || x->end <= x->start)
+			continue;
+		before.len = x->start > r.start ? x->start - r.start : 0;
+		if (before.len && (ret = add_without(c, w, before, k + 1)))
+			return ret;
+		if (x->end >= end)
+			return 0;
+		r.len = end - x->end;
+		r.start = x->end;
+	}
+	return add_run(w, r.start, r.start + r.len, r.flags);
+}
+
+/* The runs once more, without what the program wants to be left out. */
+static int leave_out(struct capture *c, struct process *p, struct err *err)
+{
+	__cleanup_free struct run *old = p->runs;
+	size_t n = p->nruns;
+	int ret = 0;
+
+	p->runs = NULL;
+	p->nruns = p->runs_cap = 0;
+	for (size_t i = 0; i < p->nmappings; i++)
+		p->mappings[i].stored = 0;
+	for (size_t i = 0; i < n && !ret; i++) {
+		struct run_walk w = {.p = p, .mapping = old[i].mapping, .err = err};
+		bool is_anon = p->mappings[old[i].mapping].kind == MAPPING_ANON;
+
+		ret = add_without(c, &w, old[i], is_anon ? 0 : c->nexcluded);
+	}
+	return ret;
+}
+
 /* Dirty runs of all mappings first, then the clean ones: the clean part is
  * copied after the program has been let go. */
 static int capture(struct capture *c, struct process *p, struct err *err)
@@ -248,7 +291,7 @@ static int capture(struct capture *c, struct process *p, struct err *err)
 	for (size_t i = 0; i < p->nmappings; i++)
 		if ((ret = find_clean(p, i, first[i], first[i + 1], err)))
 			return ret;
-	return 0;
+	return c->nexcluded ? leave_out(c, p, err) : 0;
 }
 
 static void codec(struct codec *c, struct process *p)

@@ -13,6 +13,10 @@
 #include "remote/remote.h"
 #include "state/process.h"
 
+struct memory_range {
+	uint64_t start, end; /* page-aligned */
+};
+
 /* A checkpoint in the making.  The target is stopped and prepared. */
 struct capture {
 	struct remote *remote;
@@ -25,7 +29,10 @@ struct capture {
 	bool tracked;                 /* track/track.h: runs are told apart by RUN_UNCHANGED */
 	const struct early_advice *early_advice;   /* state/advice.h; may be NULL or empty */
 	struct early_scheduling *early_scheduling; /* state/scheduling.h; the same; emptied */
-	char *const *job;                          /* njob strings: state/job.c */
+	/* Left out of the image: private anonymous memory in these ranges. */
+	const struct memory_range *excluded;
+	size_t nexcluded;
+	char *const *job; /* njob strings: state/job.c */
 	size_t njob;
 };
 

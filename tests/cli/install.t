@@ -7,7 +7,7 @@ installs() {
 	make -s -C "$TOP" B="$B" install DESTDIR="$W/dest" PREFIX=/opt/godwit >make.log 2>&1 || fail "$(tail make.log)"
 	local d=$W/dest/opt/godwit f
 	for f in bin/godwit bin/myrestart lib/godwit/libckpt.so share/man/man1/godwit.1 \
-		share/man/man1/myrestart.1 share/man/man7/libckpt.7 \
+		share/man/man1/myrestart.1 share/man/man7/libckpt.7 include/godwit.h share/man/man3/godwit_checkpoint.3 \
 		lib/systemd/user/godwit-serve.service share/bash-completion/completions/godwit; do
 		[[ -s $d/$f ]] || fail "$f is not installed: $(cd dest && find .)"
 	done
