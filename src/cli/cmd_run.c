@@ -19,7 +19,8 @@ static int usage(FILE *out, int status)
 {
 	fprintf(out,
 		"usage: godwit run -o IMAGE [--every TIME] [--keep N] [--portable[=LEVEL]]\n"
-		"                  [--pause=live|copy] [--threads N] [--new-ids | --same-ids]\n"
+		"                  [--pause=live|short|copy] [--threads N] [--new-ids | "
+		"--same-ids]\n"
 		"                  [--files=keep] [-q] [--] PROGRAM [ARGUMENTS]\n\n"
 		"Starts PROGRAM, or goes on from IMAGE where that exists: the same line, given\n"
 		"again after every interruption, finishes the job.\n\n"
@@ -28,7 +29,8 @@ static int usage(FILE *out, int status)
 		"      --keep N         keep N older ones, as IMAGE.1, IMAGE.2, ...\n"
 		"      --portable[=v2]  start it without the CPU features that other machines may\n"
 		"                       lack: v2 (default) or v3, as in x86-64-v2\n"
-		"      --pause=copy     stop it while its memory is copied (default: live)\n"
+		"      --pause=HOW      copy, live or short, as for godwit checkpoint (default: "
+		"live)\n"
 		"      --threads N      copy with N threads, 1 to 4\n"
 		"      --new-ids, --same-ids, --files=keep\n"
 		"                       as for godwit restart\n"
@@ -100,6 +102,12 @@ static void complain(void *arg, const struct err *err)
 	(void)cli_fail(arg, err);
 }
 
+static bool parse_pause(const char *s, enum checkpoint_pause *ret)
+{
+	*ret = !strcmp(s, "live") ? PAUSE_LIVE : !strcmp(s, "short") ? PAUSE_SHORT : PAUSE_COPY;
+	return *ret != PAUSE_COPY || !strcmp(s, "copy");
+}
+
 struct run_line {
 	struct run_options o;
 	bool quiet;
@@ -137,9 +145,8 @@ static bool take_option(struct run_line *l, int c)
 		return (l->o.tunables = parse_level(optarg)) ||
 		       wrong(l, cli_usage("run", "--portable=%s: v2 or v3?", optarg));
 	case 'p':
-		l->o.pause = strcmp(optarg, "copy") ? PAUSE_LIVE : PAUSE_COPY;
-		return !strcmp(optarg, "copy") || !strcmp(optarg, "live") ||
-		       wrong(l, cli_usage("run", "--pause=%s: copy or live?", optarg));
+		return parse_pause(optarg, &l->o.pause) ||
+		       wrong(l, cli_usage("run", "--pause=%s: copy, live or short?", optarg));
 	case 't':
 		return parse_number(optarg, 1, 4, &l->o.threads) ||
 		       wrong(l, cli_usage("run", "--threads %s: 1 to 4?", optarg));
