@@ -8,6 +8,7 @@
 #include "migrate/room.h"
 #include "migrate/source.h"
 #include "state/memory.h"
+#include "state/vdso.h"
 
 int source_make_model(struct source *s, struct err *err)
 {
@@ -87,12 +88,12 @@ static int judge_memory(struct source *s, struct err *err)
 	char text[200];
 
 	s->result->needed_bytes = needed;
-	if (needed <= s->free_memory)
+	if (needed <= s->there->free_memory)
 		return 0;
 	snprintf(text, sizeof(text),
 		 "the program needs %llu MiB of memory, and %s has %llu MiB free",
 		 (unsigned long long)(needed / mib), s->w->peer,
-		 (unsigned long long)(s->free_memory / mib));
+		 (unsigned long long)(s->there->free_memory / mib));
 	if (!s->o->ask_only) {
 		guardian_notice(s->job.front, text);
 		return 0;
@@ -194,7 +195,10 @@ int source_send_pages(struct source *s, struct err *err)
 {
 	struct process *p = s->job.proc;
 	__cleanup_free bool *known = io_alloc(p->nmapped_files + 1, sizeof(*known), err);
-	const struct restore view = {.file_matches = known};
+	const struct restore view = {
+		.file_matches = known,
+		.with_vdso = vdso_is_wanted(p, s->there->vdso_hash),
+	};
 	uint64_t pages = s->sender.npages, sent = s->sender.sent_bytes;
 	int ret = 0;
 

@@ -47,6 +47,8 @@ void proto_welcome_codec(struct codec *c, struct proto_welcome *h)
 	text_codec(c, &h->host);
 	text_codec(c, &h->kernel);
 	codec_u64(c, &h->free_memory);
+	codec_u64(c, &h->vdso_hash);
+	cpu_codec(c, &h->cpu);
 }
 
 void proto_welcome_done(struct proto_welcome *h)

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "image/codec.h"
+#include "state/cpu.h"
 #include "wire/wire.h"
 
 #define PROTO_MAGIC 0x314d5747u /* "GWM1" */
@@ -71,6 +72,8 @@ struct proto_welcome {
 	uint64_t required;
 	char *tool, *host, *kernel;
 	uint64_t free_memory; /* bytes */
+	uint64_t vdso_hash;   /* as in the note SYSTEM */
+	struct arch_cpu cpu;
 };
 
 /* What the destination measured, ns. */

@@ -243,7 +243,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 		.link = order->link,
 		.w = &order->link->w,
 		.id = order->id,
-		.free_memory = order->welcome.free_memory,
+		.there = &order->welcome,
 		.result = result,
 		.journal = {.fd = -1},
 		.memfd = -1,

@@ -16,7 +16,7 @@ struct source {
 	struct peer_link *link; /* greeted by the command */
 	struct wire *w;         /* &link->w */
 	struct migration_id id;
-	uint64_t free_memory; /* of the destination, bytes */
+	const struct proto_welcome *there; /* the destination, as it says */
 	struct job job;
 	struct checkpoint_options job_options;
 	struct proto_reader reader;

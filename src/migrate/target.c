@@ -28,6 +28,7 @@
 #include "migrate/relay.h"
 #include "migrate/room.h"
 #include "restart/restart.h"
+#include "state/vdso.h"
 
 struct target {
 	struct wire *w;
@@ -116,12 +117,16 @@ static int send_welcome(struct target *t, struct err *err)
 	struct proto_welcome me = {.version = PROTO_VERSION, .free_memory = room_memory()};
 	char host[128] = "?";
 	struct utsname u;
+	int ret;
 
 	gethostname(host, sizeof(host) - 1);
 	uname(&u);
 	me.tool = (char *)(uintptr_t) "godwit " GODWIT_VERSION;
 	me.host = host;
 	me.kernel = u.release;
+	arch_cpu_here(&me.cpu);
+	if ((ret = vdso_here(&me.vdso_hash, err)))
+		return ret;
 	proto_welcome_codec(&c, &me);
 	return proto_send_buf(t->w, FRAME_WELCOME, &b, err);
 }

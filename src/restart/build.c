@@ -30,11 +30,15 @@
 #include "base/io.h"
 #include "remote/explain.h"
 #include "restart/internal.h"
+#include "state/cpu.h"
 #include "state/memory.h"
 #include "state/timers_posix.h"
+#include "state/vdso.h"
 
 #define PLACE_MIN 0x10000000ULL
 #define PLACE_EARLY 0x200000000000ULL
+/* Neither a heap nor what the kernel places grows to here. */
+#define PLACE_VDSO 0x210000000000ULL
 #define PLACE_MAX 0x7ffff0000000ULL
 
 /* --- place --- */
@@ -72,12 +76,13 @@ static int place(struct rebuild *b, const struct proc_maps *now, struct err *err
 	struct restore *r = &b->restore;
 
 	r->now = now;
-	r->hole_len = memory_hole_needed(&b->proc);
+	r->hole_len = memory_hole_needed(r, &b->proc);
 	r->scratch_len = remote_scratch_len(threads_room(b));
 	/* Where a program that runs on is not likely to map something meanwhile. */
 	r->scratch = find_room(&b->proc, now, r->early ? PLACE_EARLY : PLACE_MIN,
 			       r->scratch_len + r->hole_len);
 	r->hole = r->scratch + r->scratch_len;
+	r->vdso_at = find_room(&b->proc, now, PLACE_VDSO, memory_specials_len(r));
 	if (r->hole + r->hole_len >= PLACE_MAX)
 		return err_set(err, -ENOMEM, "no room in the address space for the restart");
 	return 0;
@@ -253,12 +258,19 @@ static const struct proc_map *find_vdso(const struct proc_maps *maps)
 	return NULL;
 }
 
-static uint64_t old_vdso(const struct process *p)
+/* Where the kernel's vdso ends up. */
+static uint64_t vdso_place(const struct rebuild *b)
 {
+	const struct process *p = &b->proc;
+	uint64_t at = b->restore.vdso_at;
+
 	for (size_t i = 0; i < p->nmappings; i++)
 		if (p->mappings[i].kind == MAPPING_VDSO)
 			return p->mappings[i].start;
-	return 0;
+	for (size_t i = 0; i < b->maps.n && strcmp(b->maps.v[i].name, "[vdso]"); i++)
+		if (!strncmp(b->maps.v[i].name, "[vvar", 5))
+			at += b->maps.v[i].end - b->maps.v[i].start;
+	return at;
 }
 
 /* The guardian is in the program's pid namespace: their ids are its ids. */
@@ -275,19 +287,49 @@ static int adopt_threads(struct rebuild *b, struct err *err)
 	return 0;
 }
 
+/* As another CPU saved them: laid out as this one has them. */
+static int lay_out(const struct rebuild *b, const struct thread *t, uint8_t **x, size_t *len,
+		   struct err *err)
+{
+	struct arch_cpu here;
+	uint8_t *laid;
+	unsigned part = 0;
+
+	arch_cpu_here(&here);
+	if (cpu_same_layout(&b->proc, &here))
+		return 0;
+	laid = io_alloc(1, here.xsave_size, err);
+	if (!laid)
+		return err->error;
+	if (arch_xsave_convert(&b->proc.cpu, *x, *len, &here, laid, &part)) {
+		free(laid);
+		err_refuse(err, "thread %d has %s, and this CPU has none", t->tid,
+			   arch_xsave_part_name(part));
+		return err_hint(err, "take it to a CPU like '%s'", b->proc.system.cpu);
+	}
+	free(*x);
+	*x = laid;
+	*len = here.xsave_size;
+	return 0;
+}
+
 static int set_vector_registers(struct rebuild *b, size_t i, struct err *err)
 {
 	const struct thread *t = &b->proc.threads[i];
 	__cleanup_free uint8_t *x = io_alloc(1, t->xstate_len, err);
-	struct iovec v = {x, t->xstate_len};
+	size_t len = t->xstate_len;
+	struct iovec v;
 	int ret;
 
 	if (!x)
 		return err->error;
-	if ((ret = io_pread_all(image_fd(b->image), x, t->xstate_len, t->xstate_off)))
+	if ((ret = io_pread_all(image_fd(b->image), x, len, t->xstate_off)))
 		return err_sys(err, ret, "cannot read the vector registers from the image");
-	if (arch_has_tiles(x, t->xstate_len) && (ret = remote_touch_tiles(&b->remote, i, err)))
+	if ((ret = lay_out(b, t, &x, &len, err)))
 		return ret;
+	if (arch_has_tiles(x, len) && (ret = remote_touch_tiles(&b->remote, i, err)))
+		return ret;
+	v = (struct iovec){x, len};
 	if (ptrace(PTRACE_SETREGSET, b->remote.threads[i].tid, (void *)NT_X86_XSTATE, &v))
 		return err_sys(err, -errno, "cannot set the vector registers of thread %d", t->tid);
 	return 0;
@@ -416,7 +458,7 @@ static int take_last_model(struct rebuild *b, int fd, uint64_t vdso, struct err 
 		return err_set(err, -ENOMEM, "cannot plan the restart");
 	if ((ret = remote_run(&b->remote, &b->prog, err)))
 		return ret;
-	remote_vdso_moved(&b->remote, hole_of_vdso(b, vdso), old_vdso(&b->proc));
+	remote_vdso_moved(&b->remote, hole_of_vdso(b, vdso), vdso_place(b));
 	return memory_early_join(r, &b->proc, &b->remote, err);
 }
 
@@ -434,7 +476,7 @@ static int feed_memory(struct rebuild *b, uint64_t vdso, struct err *err)
 		    (ret = take_last_model(b, fd, vdso, err)))
 			return ret;
 	} else {
-		remote_vdso_moved(&b->remote, vdso, old_vdso(&b->proc));
+		remote_vdso_moved(&b->remote, vdso, vdso_place(b));
 	}
 	if ((ret = f->pages(f->arg, &b->restore, &b->remote, NULL, err)))
 		return ret;
@@ -471,7 +513,9 @@ static int build(struct rebuild *b, pid_t pid, struct err *err)
 	if (!ret)
 		ret = remote_run(&b->remote, &b->prog, err);
 	if (!ret && !b->restore.is_fed)
-		remote_vdso_moved(&b->remote, vdso, old_vdso(&b->proc));
+		remote_vdso_moved(&b->remote, vdso, vdso_place(b));
+	if (!ret && vdso_is_adapted(&b->proc))
+		ret = vdso_redirect(&b->proc, &b->remote, vdso_place(b), err);
 	if (!ret)
 		ret = build_threads(b, err);
 	if (join_verifier(&v, &verdict) && !ret) {

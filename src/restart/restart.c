@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "restart/internal.h"
 #include "state/files.h"
+#include "state/vdso.h"
 
 /* Everything that can be verified is verified here: nothing is touched. */
 static int check_all(struct rebuild *b, struct err *err)
@@ -58,12 +59,14 @@ static int load_chain(struct rebuild *b, struct err *err)
 
 static int load(struct rebuild *b, struct err *err)
 {
+	uint64_t vdso;
 	int ret;
 
 	ret = b->o->feed ? image_open_fd(b->model_fd, b->o->image, &b->image, err)
 			 : image_open(b->o->image, &b->image, err);
 	if (ret || (ret = process_load(b->image, &b->proc, err)) ||
-	    (ret = image_unpack(b->image, err)))
+	    (ret = image_unpack(b->image, err)) || (ret = vdso_here(&vdso, err)) ||
+	    (ret = vdso_adapt(&b->proc, vdso, err)))
 		return ret;
 	for (size_t i = 0; i < b->o->nfds; i++)
 		if ((ret = files_give(&b->proc, b->o->fds[i].fd, b->o->fds[i].source, err)))

@@ -25,8 +25,10 @@ int memory_check_places(const struct process *p, uint64_t data_size, const char 
 /* Areas beyond this, hardly touched, are mapped without reserving swap. */
 #define MEMORY_RESERVE_LIMIT (64ULL << 20)
 
-/* Bytes of free address space that the restart needs for temporary mappings. */
-uint64_t memory_hole_needed(const struct process *p);
+/* Bytes of free address space that the restart needs for temporary mappings; and of the
+ * kernel's own mappings in the new process.  r->now is known. */
+uint64_t memory_hole_needed(const struct restore *r, const struct process *p);
+uint64_t memory_specials_len(const struct restore *r);
 
 /* Refuses shared anonymous memory that another process has too. */
 int memory_refuse_foreign(struct capture *c, const struct process *p, struct err *err) __must_check;

@@ -191,7 +191,7 @@ int memory_early_check(struct restore *r, const struct process *p, struct err *e
 			if (!r->early->v[find(r->early, from)].grows)
 				return refuse_layout(err, from);
 	}
-	return memory_hole_needed(p) > r->hole_len ? refuse_layout(err, r->hole) : 0;
+	return memory_hole_needed(r, p) > r->hole_len ? refuse_layout(err, r->hole) : 0;
 }
 
 static void unmap(struct restore *r, uint64_t start, uint64_t end)

@@ -25,6 +25,7 @@
 #include "state/chain.h"
 #include "state/memory.h"
 #include "state/memory_early.h"
+#include "state/vdso.h"
 
 /* Reservations larger than this and hardly touched are mapped without
  * reserving swap, or the kernel's overcommit check would refuse them. */
@@ -182,6 +183,7 @@ int memory_check(struct restore *r, const struct process *p, struct err *err)
 
 /* --- the calls --- */
 
+/* The kernel's, which can be moved but not made. */
 static bool is_special(const char *name)
 {
 	return !strcmp(name, "[vdso]") || !strncmp(name, "[vvar", 5);
@@ -201,15 +203,23 @@ static uint64_t object_len(const struct process *p, uint64_t object)
 	return len;
 }
 
-uint64_t memory_hole_needed(const struct process *p)
+uint64_t memory_specials_len(const struct restore *r)
 {
-	uint64_t special = 0, object = 0;
+	uint64_t len = 0;
+
+	for (size_t i = 0; i < r->now->n; i++)
+		if (is_special(r->now->v[i].name))
+			len += r->now->v[i].end - r->now->v[i].start;
+	return len;
+}
+
+uint64_t memory_hole_needed(const struct restore *r, const struct process *p)
+{
+	uint64_t special = memory_specials_len(r), object = 0;
 
 	for (size_t i = 0; i < p->nmappings; i++) {
 		const struct mapping *m = &p->mappings[i];
 
-		if (m->kind >= MAPPING_VDSO)
-			special += m->end - m->start;
 		if (m->kind == MAPPING_SHMEM && object_len(p, m->object) > object)
 			object = object_len(p, m->object);
 	}
@@ -247,7 +257,7 @@ static void move(struct restore *r, const char *why, uint64_t from, uint64_t len
  * hole, or from there to their old places. */
 static int move_specials(struct restore *r, const struct process *p, bool back, struct err *err)
 {
-	uint64_t at = r->hole;
+	uint64_t at = r->hole, to = r->vdso_at;
 	size_t k = 0;
 
 	for (size_t i = 0; i < r->now->n; i++) {
@@ -256,6 +266,16 @@ static int move_specials(struct restore *r, const struct process *p, bool back, 
 
 		if (!is_special(now->name))
 			continue;
+		if (vdso_is_adapted(p)) {
+			if (back)
+				move(r, program_why(r->prog, "%s to a place of its own", now->name),
+				     at, len, to);
+			else
+				move(r, "out of the way", now->start, len, at);
+			at += len;
+			to += len;
+			continue;
+		}
 		while (k < p->nmappings && p->mappings[k].kind < MAPPING_VDSO)
 			k++;
 		if (k == p->nmappings ||
@@ -283,7 +303,7 @@ bool memory_run_wanted(const struct restore *r, const struct process *p, const s
 	const struct mapping *m = &p->mappings[run->mapping];
 
 	if (m->kind == MAPPING_VDSO)
-		return false; /* the kernel gives its own */
+		return r->with_vdso; /* here the kernel gives its own */
 	return !(run->flags & RUN_CLEAN) || !m->file || !r->file_matches[m->file - 1];
 }
 

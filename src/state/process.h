@@ -13,6 +13,8 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
+#include "arch/x86_64/features.h"
+
 /* Where and when the checkpoint was made. */
 struct system_info {
 	char *tool;      /* "godwit 0.1.0" */
@@ -170,6 +172,8 @@ struct posix_timer {
 
 struct process {
 	struct system_info system;
+	struct arch_cpu cpu; /* it ran on */
+	bool has_cpu;        /* images of earlier versions do not tell */
 	/* identity */
 	int32_t pid, ppid, pgid, sid; /* in the program's innermost pid namespace */
 	uint32_t uid, euid, suid, fsuid, gid, egid, sgid, fsgid;

@@ -63,6 +63,10 @@ struct restore {
 	void *know_arg;
 	/* Files that come by the wire, too: under which name, until the program goes on. */
 	const char *(*stand_in)(void *arg, const char *path);
+	/* Where the kernel's vdso and its data go whose place is another kernel's
+	 * (state/vdso.h). */
+	uint64_t vdso_at;
+	bool with_vdso;             /* on a source: the destination wants the vdso's bytes */
 	bool still_runs;            /* elsewhere, until the last look: its files may change */
 	struct memory_early *early; /* state/memory_early.h; NULL: nothing came early */
 	/* While the calls are planned: */
@@ -103,9 +107,9 @@ struct state_ops {
 	void (*done)(struct process *p);
 };
 
-extern const struct state_ops state_system, state_ids, state_surroundings, state_memory, state_runs,
-	state_places, state_parent, state_threads, state_signals, state_timers, state_files,
-	state_scheduling, state_advice, state_timers_posix, state_contents, state_job;
+extern const struct state_ops state_system, state_cpu, state_ids, state_surroundings, state_memory,
+	state_runs, state_places, state_parent, state_threads, state_signals, state_timers,
+	state_files, state_scheduling, state_advice, state_timers_posix, state_contents, state_job;
 extern const struct state_ops *const state_kinds[]; /* NULL-terminated, in order */
 
 /* Calls notice(), formatted. */

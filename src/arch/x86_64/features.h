@@ -178,8 +178,10 @@ struct arch_features arch_cpu_features(const struct arch_cpu *cpu);
 
 /*
  * A thread's registers, as one CPU saves them (len bytes, standard format), as another
- * one saves them: out has to->xsave_size bytes.  0; or -EOPNOTSUPP, and *ret_part is
- * the number of a part that holds something and is not there.
+ * one saves them: out has to->xsave_size bytes.  Left out is what no instruction of the
+ * other CPU can reach: the caller sees to it that the program has none that could.
+ * 0; or -EOPNOTSUPP, and *ret_part is the number of a part that holds something
+ * else and is not there.
  */
 int arch_xsave_convert(const struct arch_cpu *from, const void *x, size_t len,
 		       const struct arch_cpu *to, void *out, unsigned *ret_part);

@@ -68,11 +68,10 @@ static uint8_t take_prefixes(struct insn_parts *d, uint8_t *op)
 	return 0;
 }
 
-static bool is_vex(const struct insn_parts *d, uint8_t op, uint8_t rex)
+static bool is_vex(const struct insn_parts *d, uint8_t op)
 {
 	uint8_t next = d->i < d->n ? d->p[d->i] : 0;
 
-	(void)rex;
 	/* 8f is pop where the map's number would be less than 8. */
 	return op == 0xc4 || op == 0xc5 || op == 0x62 || (op == 0x8f && (next & 0x1f) >= 8);
 }
@@ -343,27 +342,25 @@ void arch_insn(const uint8_t *p, size_t n, uint64_t at, struct insn *ret)
 {
 	struct insn_parts d = {.p = p, .n = n < INSN_MAX ? n : INSN_MAX};
 	int64_t disp = 0, imm = 0;
-	bool relative = false, bad;
+	bool relative = false, bad = false, none;
 	size_t imms;
 	uint8_t op, rex = take_prefixes(&d, &op);
 
 	*ret = (struct insn){.kind = INSN_OTHER, .feature = {0xff, 0xff, 0xff}};
 	d.w = rex >> 3 & 1;
-	if (!is_vex(&d, op, rex)) {
+	if (!is_vex(&d, op)) {
 		take_opcode(&d, op);
-		bad = false;
 	} else {
 		bad = !take_vex(&d, &op) || rex;
 		d.op = op;
 	}
-	if (has_modrm(&d, &ret->has_target))
+	if (has_modrm(&d, &none))
 		relative = take_modrm(&d, &disp);
-	bad = bad || ret->has_target;
-	ret->has_target = false;
+	bad = bad || none;
 	imms = imm_len(&d);
 	/* Of two numbers (enter, extrq) neither is an address. */
 	if (imms == 3 || (imms == 2 && d.map == 1))
-		take_number(&d, 2), take_number(&d, imms - 2);
+		d.i += imms;
 	else if (imms)
 		imm = take_number(&d, imms);
 	if (bad || d.i > d.n) {
