@@ -24,7 +24,7 @@ ALL_CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=al
 ALL_LDFLAGS += -fsanitize=$(SAN)
 endif
 
-ENGINE_DIRS := base arch/$(ARCH) proc remote image state track checkpoint restart wire migrate run
+ENGINE_DIRS := base arch/$(ARCH) proc remote image state track code checkpoint restart wire migrate run
 # Without OpenSSL's headers there is migration by ssh alone, and threads hop on one
 # machine only.
 PKG_CONFIG ?= pkg-config

@@ -7,23 +7,27 @@
 #include "base/report.h"
 #include "cli/cli.h"
 #include "cli/show_map.h"
+#include "code/code.h"
 #include "image/image.h"
 #include "state/state.h"
 
 struct choice {
 	bool json, memory, files, threads; /* none of the last three: everything */
+	bool code;                         /* what the machine code needs, instead */
 	const char *svg;                   /* write a picture there instead, or NULL */
 };
 
 static int usage(FILE *out, int status)
 {
 	fputs("usage: godwit show [--memory] [--files] [--threads] [--json] IMAGE\n"
+	      "       godwit show --code [--json] IMAGE\n"
 	      "       godwit show --svg FILE IMAGE\n"
 	      "\n"
 	      "Prints what a checkpoint holds: program, when, host, threads with registers,\n"
 	      "mappings and how much of each is stored, files, signals.\n"
 	      "\n"
 	      "      --memory, --files, --threads   only these\n"
+	      "      --code                         what its machine code needs of a CPU\n"
 	      "      --json                         for programs\n"
 	      "      --svg FILE                     a picture of the address space: what is "
 	      "stored,\n"
@@ -60,17 +64,22 @@ static void show_process(struct report *rep, const struct process *p, const stru
 		state_threads.show(p, rep);
 }
 
-static int print(const struct image *img, const struct process *p, const struct choice *c,
+static int print(struct image *img, const struct process *p, const struct choice *c,
 		 struct err *err)
 {
 	struct report rep;
-	int ret;
+	int ret = 0, written;
 
 	report_init(&rep, stdout, c->json);
 	show_image(&rep, img);
-	show_process(&rep, p, c);
-	ret = report_done(&rep);
-	return ret ? err_sys(err, ret, "cannot write to standard output") : 0;
+	if (c->code)
+		ret = code_show(p, img, &rep, err);
+	else
+		show_process(&rep, p, c);
+	written = report_done(&rep);
+	if (written && !ret)
+		ret = err_sys(err, written, "cannot write to standard output");
+	return ret;
 }
 
 static int show(const char *path, const struct choice *c, struct err *err)
@@ -93,13 +102,10 @@ static int show(const char *path, const struct choice *c, struct err *err)
 int cmd_show(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'},
-		{"memory", no_argument, NULL, 'm'},
-		{"files", no_argument, NULL, 'f'},
-		{"threads", no_argument, NULL, 't'},
-		{"svg", required_argument, NULL, 's'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"json", no_argument, NULL, 'j'},  {"memory", no_argument, NULL, 'm'},
+		{"files", no_argument, NULL, 'f'}, {"threads", no_argument, NULL, 't'},
+		{"code", no_argument, NULL, 'c'},  {"svg", required_argument, NULL, 's'},
+		{"help", no_argument, NULL, 'h'},  {NULL, 0, NULL, 0},
 	};
 	struct err err = ERR_INIT;
 	struct choice c = {0};
@@ -120,6 +126,9 @@ int cmd_show(int argc, char **argv)
 		case 't':
 			c.threads = true;
 			break;
+		case 'c':
+			c.code = true;
+			break;
 		case 's':
 			c.svg = optarg;
 			break;
@@ -129,7 +138,7 @@ int cmd_show(int argc, char **argv)
 			return usage(stderr, EXIT_USAGE);
 		}
 	}
-	if (c.svg && (c.json || c.memory || c.files || c.threads))
+	if (c.svg && (c.json || c.code || c.memory || c.files || c.threads))
 		return cli_usage("show", "--svg is a picture of the memory, and nothing else");
 	if (!(operand = cli_operand("show", "IMAGE", argc, argv)))
 		return EXIT_USAGE;

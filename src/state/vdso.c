@@ -179,8 +179,7 @@ static const struct mapping *kernels(const struct process *p)
 	return NULL;
 }
 
-/* The program's own idea of where its vdso is, or 0. */
-static uint64_t told(const struct process *p)
+uint64_t vdso_told(const struct process *p)
 {
 	const Elf64_auxv_t *v = p->mm.auxv;
 
@@ -201,7 +200,7 @@ static bool stands_in(const struct process *p, const struct mapping *m)
 /* One of an earlier move that nobody uses is left behind. */
 static bool is_kept(const struct process *p, const struct mapping *m)
 {
-	return told(p) == m->start || stands_in(p, m);
+	return vdso_told(p) == m->start || stands_in(p, m);
 }
 
 bool vdso_is_wanted(const struct process *p, uint64_t hash)
@@ -337,7 +336,7 @@ static int turn_all(struct turn *t, const uint8_t *old, const uint8_t *own, size
 
 int vdso_redirect(const struct process *p, struct remote *remote, uint64_t vdso, struct err *err)
 {
-	struct turn t = {.p = p, .remote = remote, .old = told(p), .vdso = vdso};
+	struct turn t = {.p = p, .remote = remote, .old = vdso_told(p), .vdso = vdso};
 	__cleanup_free uint8_t *old = NULL;
 	const uint8_t *own;
 	size_t own_len;

@@ -24,6 +24,8 @@ bool vdso_is_wanted(const struct process *p, uint64_t hash);
 /* Turns the kernel's mappings of the model into the program's own; before a restart on a
  * kernel whose vdso has this hash.  Nothing where it is the same. */
 int vdso_adapt(struct process *p, uint64_t hash, struct err *err) __must_check;
+/* The program's own idea of where its vdso is, or 0. */
+uint64_t vdso_told(const struct process *p);
 /* The model has a vdso of its own, and not the kernel's. */
 bool vdso_is_adapted(const struct process *p);
 /* The memory is there: turns the jumps to the kernel's vdso, at this address.  Its image

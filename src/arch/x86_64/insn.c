@@ -314,6 +314,8 @@ static void lead_one(const struct insn_parts *d, struct insn *ret)
 		ret->kind = INSN_BRANCH;
 	else if (op == 0xc2 || op == 0xc3 || op == 0xca || op == 0xcb || op == 0xcf)
 		ret->kind = INSN_FAR_WAY;
+	else if (op == 0xff && (MODRM_REG(d) == 2 || MODRM_REG(d) == 3))
+		ret->kind = INSN_CALL_AWAY;
 	else if (op == 0xff && (MODRM_REG(d) == 4 || MODRM_REG(d) == 5))
 		ret->kind = INSN_FAR_WAY;
 	else if (op == 0xcc || op == 0xf4)

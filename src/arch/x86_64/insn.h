@@ -18,14 +18,15 @@
 
 enum insn_kind {
 	INSN_OTHER,
-	INSN_BAD,     /* no instruction, or the bytes end before it does */
-	INSN_CALL,    /* target */
-	INSN_JUMP,    /* target */
-	INSN_BRANCH,  /* target, or the next */
-	INSN_FAR_WAY, /* an indirect jump, or a return: never the next */
-	INSN_TRAP,    /* ud2, hlt, int3 */
-	INSN_SYSCALL, /* syscall, sysenter, int 0x80 */
-	INSN_CPUID,   /* asks what the CPU can do; xgetbv, too */
+	INSN_BAD,       /* no instruction, or the bytes end before it does */
+	INSN_CALL,      /* target */
+	INSN_CALL_AWAY, /* indirect */
+	INSN_JUMP,      /* target */
+	INSN_BRANCH,    /* target, or the next */
+	INSN_FAR_WAY,   /* an indirect jump, or a return: never the next */
+	INSN_TRAP,      /* ud2, hlt, int3 */
+	INSN_SYSCALL,   /* syscall, sysenter, int 0x80 */
+	INSN_CPUID,     /* asks what the CPU can do; xgetbv, too */
 };
 
 struct insn {

@@ -1,0 +1,3 @@
+/* See worker.c. */
+#define WITH_AVX512
+#include "worker.c"
