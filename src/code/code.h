@@ -95,7 +95,9 @@ struct code {
 	size_t nslots, slots_cap;
 	uint64_t *resolvers; /* addresses, sorted, each once */
 	size_t nresolvers, resolvers_cap;
-	uint64_t window_at; /* of the memory, for reading in small pieces */
+	uint32_t libc;          /* index of glibc's module; UINT32_MAX: none */
+	uint64_t leaf_function; /* of glibc: tells where it keeps CPUID; 0: it has none */
+	uint64_t window_at;     /* of the memory, for reading in small pieces */
 	size_t window_len;
 	uint8_t *window;
 };
@@ -132,6 +134,25 @@ void code_image_close(struct code_image *ci);
 
 /* A stopped or running process. */
 void code_memory_remote(const struct process *p, const struct remote *r, struct code_memory *m);
+
+/*
+ * A program that comes from a CPU with features that this one lacks (`missing`), in its
+ * new process, with its memory and one thread, none of its code run yet.  Chooses again
+ * for this CPU what the C library chose for the other one: what it remembers of that CPU
+ * is corrected, every resolver is asked before and after, and where the answer changed
+ * the slots get the new one; and the old function, whose address the program may have
+ * kept elsewhere, jumps there.
+ *
+ * Refuses a program with code in use that needs what is missing, naming feature and
+ * place; -EAGAIN where only a thread stands in the way, which may leave it soon.
+ * *ret_n: how many functions were chosen again.
+ */
+int code_choose_again(const struct process *p, struct remote *r,
+		      const struct arch_features *missing, size_t *ret_n,
+		      struct err *err) __must_check;
+/* Would it be refused?  Only looks; what can be chosen again is no reason. */
+int code_check(const struct code_memory *m, const struct arch_features *missing,
+	       struct err *err) __must_check;
 
 /* godwit show --code */
 int code_show(const struct process *p, struct image *img, struct report *rep,

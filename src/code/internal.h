@@ -25,6 +25,10 @@ int code_read_words(struct code *c, struct err *err) __must_check;
 /* sweep.c: needs, edges. */
 int code_sweep(struct code *c, struct err *err) __must_check;
 
+/* refuse.c: where code that is not out needs what is missing; with_chosen: variants that
+ * were chosen are a reason, too. */
+int code_refuse(const struct code *c, const struct arch_features *missing, bool with_chosen,
+		struct err *err) __must_check;
 /* judge.c */
 bool code_is_trampoline(const struct code *c, const struct code_fn *f);
 /* Is the address in executable memory? */

@@ -211,7 +211,7 @@ int code_read(const struct code_memory *m, struct code *c, struct err *err)
 {
 	int ret;
 
-	*c = (struct code){.memory = m};
+	*c = (struct code){.memory = m, .libc = UINT32_MAX};
 	if ((ret = code_find_modules(c, err)) || (ret = code_find_functions(c, err)) ||
 	    (ret = code_sweep(c, err)) || (ret = code_read_tables(c, err)) ||
 	    (ret = code_judge(c, err)))

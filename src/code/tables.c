@@ -108,16 +108,31 @@ static uint64_t count_symbols(struct code *c, const struct code_module *m)
 }
 
 /*
- * glibc's own tests ask it for the addresses of all variants; no program does, since the
- * name is private to the C library.  What only this list refers to is not in use.
+ * Two functions of glibc are known by name.  One is there for its own tests, and names
+ * all variants; no program asks it, since its name is private to the C library: what only
+ * this list refers to is not in use.  The other tells where the C library keeps what it
+ * knows of the CPU.
  */
-static bool is_list_of_variants(struct code *c, const struct code_module *m, const Elf64_Sym *s)
+static void note_function(struct code *c, const struct code_module *m, const Elf64_Sym *s)
 {
-	static const char name[] = "__libc_ifunc_impl_list";
-	char have[sizeof(name)];
+	static const char list[] = "__libc_ifunc_impl_list",
+			  leaf[] = "__x86_get_cpuid_feature_leaf";
+	struct code_fn *f = code_fn_at(c, m->base + s->st_value);
+	char name[32] = "";
 
-	return s->st_name < m->strsz && !code_peek(c, m->strtab + s->st_name, have, sizeof(have)) &&
-	       !memcmp(have, name, sizeof(name));
+	_Static_assert(sizeof(leaf) < sizeof(name), "name is cut");
+	if (!f)
+		return;
+	f->flags |= FN_EXPORT;
+	if (s->st_name >= m->strsz || code_peek(c, m->strtab + s->st_name, name, sizeof(name)))
+		return;
+	name[sizeof(name) - 1] = '\0';
+	if (!strcmp(name, list))
+		f->flags = (f->flags & ~(uint32_t)FN_EXPORT) | FN_LIST;
+	else if (!strcmp(name, leaf) && f->start == m->base + s->st_value) {
+		c->leaf_function = f->start;
+		c->libc = f->module;
+	}
 }
 
 static int read_symbols(struct code *c, const struct code_module *m, struct err *err)
@@ -126,7 +141,6 @@ static int read_symbols(struct code *c, const struct code_module *m, struct err 
 	int ret = 0;
 
 	for (uint64_t i = 0; i < n && i < CODE_SYMS_MAX && !ret; i++) {
-		struct code_fn *f;
 		Elf64_Sym s;
 
 		if (code_peek(c, m->symtab + i * sizeof(s), &s, sizeof(s)))
@@ -135,9 +149,8 @@ static int read_symbols(struct code *c, const struct code_module *m, struct err 
 			continue;
 		if (ELF64_ST_TYPE(s.st_info) == STT_GNU_IFUNC)
 			ret = add_resolver(c, m->base + s.st_value, err);
-		else if (ELF64_ST_TYPE(s.st_info) == STT_FUNC &&
-			 (f = code_fn_at(c, m->base + s.st_value)))
-			f->flags |= is_list_of_variants(c, m, &s) ? FN_LIST : FN_EXPORT;
+		else if (ELF64_ST_TYPE(s.st_info) == STT_FUNC)
+			note_function(c, m, &s);
 	}
 	return ret;
 }

@@ -126,3 +126,20 @@ int remote_call_one(struct remote *r, uint64_t unit, long nr, const uint64_t arg
 	*ret = arch_call_result(&regs);
 	return 0;
 }
+
+int remote_call_function(struct remote *r, uint64_t addr, uint64_t fs_base, uint64_t arg,
+			 uint64_t *ret, struct err *err)
+{
+	struct tracee *t = &r->threads[0];
+	struct user_regs_struct regs = t->regs;
+	uint64_t unit = remote_unit(r, 0), back = arch_unit_take_result(unit);
+	int e;
+
+	arch_enter_function(&regs, addr, r->data + REMOTE_DATA_LEN, fs_base, arg);
+	if ((e = remote_write(r, regs.rsp, &back, sizeof(back))))
+		return err_sys(err, e, "cannot write to the scratch mapping");
+	if ((e = remote_enter(r, t, &regs, err)) || (e = remote_wait_bell(r, t, unit, &regs, err)))
+		return e;
+	*ret = (uint64_t)arch_call_result(&regs);
+	return 0;
+}

@@ -180,6 +180,13 @@ uint64_t remote_scratch_len(size_t max_threads);
 int remote_add_thread(struct remote *r, pid_t tid, pid_t ns_tid, struct err *err) __must_check;
 /* Makes a thread touch its AMX tiles; the process must have the permission. */
 int remote_touch_tiles(struct remote *r, size_t thread, struct err *err) __must_check;
+/*
+ * Makes the leader call a function of the program's own, with one argument, on a stack of
+ * ours, as if by its thread with that fs_base.  -EFAULT where it does not come back.  Only
+ * in a process that is thrown away when something fails.
+ */
+int remote_call_function(struct remote *r, uint64_t addr, uint64_t fs_base, uint64_t arg,
+			 uint64_t *ret, struct err *err) __must_check;
 /* Makes the process exit with this status (or kills it), then frees. */
 void remote_exit(struct remote *r, int status);
 /* The program that ran moved the vdso, and the first unit with it. */

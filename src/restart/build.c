@@ -28,6 +28,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "code/code.h"
 #include "remote/explain.h"
 #include "restart/internal.h"
 #include "state/cpu.h"
@@ -498,6 +499,25 @@ static int build_threads(struct rebuild *b, struct err *err)
 	return ret;
 }
 
+/* The CPU is another: what the program has chosen for the other one is chosen again. */
+static int choose_again(struct rebuild *b, struct err *err)
+{
+	struct arch_cpu here;
+	struct arch_features missing;
+	size_t n;
+	int ret;
+
+	arch_cpu_here(&here);
+	missing = cpu_missing(&b->proc, &here);
+	ret = code_choose_again(&b->proc, &b->remote, &missing, &n, err);
+	if (!ret && n)
+		restore_notice(
+			&b->restore,
+			"this CPU lacks what the other one had: %zu functions were chosen again",
+			n);
+	return ret;
+}
+
 static int build(struct rebuild *b, pid_t pid, struct err *err)
 {
 	struct verifier v = {.b = b, .err = ERR_INIT};
@@ -516,6 +536,8 @@ static int build(struct rebuild *b, pid_t pid, struct err *err)
 		remote_vdso_moved(&b->remote, vdso, vdso_place(b));
 	if (!ret && vdso_is_adapted(&b->proc))
 		ret = vdso_redirect(&b->proc, &b->remote, vdso_place(b), err);
+	if (!ret)
+		ret = choose_again(b, err);
 	if (!ret)
 		ret = build_threads(b, err);
 	if (join_verifier(&v, &verdict) && !ret) {

@@ -1,12 +1,13 @@
 #!/bin/bash
 # The include direction (docs/ARCHITECTURE.md): a folder of src/ may include itself
 # and what stands right of an arrow, however far:
-#   cli, preload -> migrate, run -> checkpoint, restart -> state, track -> remote, image, wire
+#   cli, preload -> migrate, run -> checkpoint, restart -> code -> state, track
+#   -> remote, image, wire
 #   -> arch, proc -> base;      thread -> wire, arch, base
 cd "$(dirname "$0")/../.." || exit 1
 
 declare -A level=([base]=0 [arch]=1 [proc]=1 [remote]=2 [image]=2 [wire]=2 [state]=3 [track]=3
-	[checkpoint]=4 [restart]=4 [migrate]=5 [run]=5 [cli]=6 [preload]=6)
+	[code]=4 [checkpoint]=5 [restart]=5 [migrate]=6 [run]=6 [cli]=7 [preload]=7)
 
 allowed() { # FROM TO
 	[[ $1 == "$2" ]] && return 0

@@ -25,6 +25,16 @@ const char *arch_feature_name(unsigned f)
 	return table[f].name + (table[f].name[0] == '_'); /* 3dnow is no name in C */
 }
 
+unsigned arch_feature_word(unsigned f)
+{
+	return table[f].word;
+}
+
+uint32_t arch_feature_bit(unsigned f)
+{
+	return UINT32_C(1) << table[f].bit;
+}
+
 char *arch_features_text(const struct arch_features *s, char *out, size_t cap)
 {
 	size_t n = 0;

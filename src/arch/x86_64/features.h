@@ -60,7 +60,6 @@ enum arch_cpu_word {
 	X(avx512bw, CPU_7_EBX, 30, 0xe6)                                                           \
 	X(avx512vl, CPU_7_EBX, 31, 0xe6)                                                           \
 	X(avx512vbmi, CPU_7_ECX, 1, 0xe6)                                                          \
-	X(ospke, CPU_7_ECX, 4, 0)                                                                  \
 	X(waitpkg, CPU_7_ECX, 5, 0)                                                                \
 	X(avx512_vbmi2, CPU_7_ECX, 6, 0xe6)                                                        \
 	X(gfni, CPU_7_ECX, 8, 0)                                                                   \
@@ -153,6 +152,9 @@ static inline struct arch_features arch_features_both(const struct arch_features
 }
 
 const char *arch_feature_name(unsigned f);
+/* Where CPUID says so: enum arch_cpu_word, and the bit's value. */
+unsigned arch_feature_word(unsigned f);
+uint32_t arch_feature_bit(unsigned f);
 /* "avx512f avx512vl", as many as fit whole; "" for none.  Returns out. */
 char *arch_features_text(const struct arch_features *s, char *out, size_t cap);
 /* The level of the x86-64 psABI that has all of them, 1 to 4; 0: none has. */

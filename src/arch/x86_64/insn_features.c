@@ -2,7 +2,9 @@
  * Which CPU an instruction needs.  Without an entry here it is one of the first x86-64
  * CPUs, or AVX or AVX-512F by its encoding.  Instructions that older CPUs take for
  * nothing (endbr64, prefetchw) or for something near enough to be meant (tzcnt, which
- * compilers write for bsf) need nothing.
+ * compilers write for bsf) need nothing.  Nor do rdpkru and wrpkru, which every C library
+ * has: they are of use with a protection key alone, and a program that has one tells by
+ * its registers (xsave part 9).
  */
 #include "arch/x86_64/insn_parts.h"
 
@@ -69,9 +71,6 @@ static uint8_t feature_of_01(const struct insn_parts *d)
 					: FEATURE_NONE;
 	case 0xe9:
 		return d->pp == PP_F2 ? F(tsxldtrk) : FEATURE_NONE;
-	case 0xee:
-	case 0xef:
-		return F(ospke);
 	case 0xf9:
 		return F(rdtscp);
 	case 0xfa:

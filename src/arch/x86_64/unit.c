@@ -125,6 +125,23 @@ void arch_enter_call(struct user_regs_struct *regs, uint64_t unit, long nr, cons
 	regs->r9 = arg[5];
 }
 
+void arch_enter_function(struct user_regs_struct *regs, uint64_t addr, uint64_t top,
+			 uint64_t fs_base, uint64_t arg)
+{
+	arch_enter_list(regs, addr, 0, 0);
+	regs->rsp = (top & ~UINT64_C(15)) - 8; /* as a call leaves it */
+	regs->rbp = 0;
+	regs->fs_base = fs_base;
+	regs->rdi = arg;
+	regs->rax = 0;
+}
+
+uint64_t arch_unit_take_result(uint64_t unit)
+{
+	/* Behind the syscall of unit_one, as if that had returned. */
+	return unit + (uint64_t)(arch_unit_one - arch_unit_code) + 2;
+}
+
 int64_t arch_call_result(const struct user_regs_struct *regs)
 {
 	return (int64_t)regs->r15;

@@ -72,6 +72,11 @@ void arch_enter_tiles(struct user_regs_struct *regs, uint64_t unit, uint64_t zer
 /* The snapshot's code at that address, to go on at the unit's bell. */
 void arch_enter_snapshot(struct user_regs_struct *regs, uint64_t code, uint64_t unit);
 void arch_enter_call(struct user_regs_struct *regs, uint64_t unit, long nr, const uint64_t arg[6]);
+/* The same for a function of the program's: the stack ends at `top`, and its first word is
+ * to be arch_unit_take_result() of the unit, which takes the result and rings. */
+void arch_enter_function(struct user_regs_struct *regs, uint64_t addr, uint64_t top,
+			 uint64_t fs_base, uint64_t arg);
+uint64_t arch_unit_take_result(uint64_t unit);
 /* Results at the bell. */
 int64_t
 arch_call_result(const struct user_regs_struct *regs); /* after arch_enter_call, _snapshot */
