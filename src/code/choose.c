@@ -283,7 +283,7 @@ static int choose(struct chooser *h)
 	    (ret = change_trampoline(h)))
 		return ret;
 	qsort(h->v, h->n, sizeof(*h->v), by_old);
-	h->c.window_len = 0;
+	code_forget_windows(&h->c);
 	if ((ret = write_slots(h)) || (ret = turn_old(h)) || (ret = code_judge(&h->c, h->err)))
 		return ret;
 	return code_refuse(&h->c, h->missing, true, h->err);

@@ -81,6 +81,8 @@ struct code_edge {
 	bool by_address;   /* no jump or call, but its address is taken */
 };
 
+#define CODE_WINDOWS 4
+
 struct code {
 	const struct code_memory *memory;
 	struct code_module *modules;
@@ -97,9 +99,12 @@ struct code {
 	size_t nresolvers, resolvers_cap;
 	uint32_t libc;          /* index of glibc's module; UINT32_MAX: none */
 	uint64_t leaf_function; /* of glibc: tells where it keeps CPUID; 0: it has none */
-	uint64_t window_at;     /* of the memory, for reading in small pieces */
-	size_t window_len;
-	uint8_t *window;
+	struct code_window {    /* of the memory, for reading in small pieces */
+		uint64_t at;
+		size_t len;
+		uint8_t *bytes;
+	} window[CODE_WINDOWS];
+	unsigned next_window;
 };
 
 /* Reads all code and finds what refers to what.  On failure *c is empty. */

@@ -15,6 +15,8 @@
 /* Small pieces of the memory, through a window.  0 or a negative errno. */
 int code_peek(struct code *c, uint64_t addr, void *buf, size_t len) __must_check;
 
+void code_forget_windows(struct code *c); /* the memory has changed */
+
 /* modules.c: which files are mapped, with their tables. */
 int code_find_modules(struct code *c, struct err *err) __must_check;
 /* functions.c: c->ranges, and c->fns from the unwind tables. */

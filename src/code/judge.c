@@ -185,7 +185,7 @@ int code_judge(struct code *c, struct err *err)
 	for (size_t i = 0; i < c->nfns; i++)
 		c->fns[i].flags &=
 			~(uint32_t)(FN_ROOT | FN_SLOT | FN_VARIANT | FN_OUT | FN_ENTERED);
-	c->window_len = 0; /* it may have changed */
+	code_forget_windows(c);
 	if ((ret = code_read_words(c, err)) || (ret = enter_all(c, err)))
 		return ret;
 	w.queue = io_alloc(c->nfns + 1, sizeof(*w.queue), err);
@@ -231,7 +231,8 @@ void code_done(struct code *c)
 	free(c->edges);
 	free(c->slots);
 	free(c->resolvers);
-	free(c->window);
+	for (size_t i = 0; i < CODE_WINDOWS; i++)
+		free(c->window[i].bytes);
 	*c = (struct code){0};
 }
 

@@ -13,32 +13,57 @@
 #define WINDOW (64u << 10)
 #define PHDRS_MAX 64u
 
+static bool window_holds(const struct code_window *w, uint64_t addr, size_t len)
+{
+	return addr >= w->at && addr - w->at <= w->len && len <= w->len - (addr - w->at);
+}
+
+/* Several, since tables are read side by side. */
+static struct code_window *find_window(struct code *c, uint64_t addr, size_t len)
+{
+	for (size_t i = 0; i < CODE_WINDOWS; i++)
+		if (window_holds(&c->window[i], addr, len))
+			return &c->window[i];
+	return NULL;
+}
+
+/* The oldest takes what stands at the address, or less where that is not all mapped. */
+static int load_window(struct code *c, uint64_t addr)
+{
+	struct code_window *w = &c->window[c->next_window++ % CODE_WINDOWS];
+	size_t n = WINDOW;
+	int ret = -EFAULT;
+
+	w->len = 0;
+	if (!w->bytes && !(w->bytes = malloc(WINDOW)))
+		return -ENOMEM;
+	w->at = addr & ~(uint64_t)(PAGE_SIZE_4K - 1);
+	while (n >= PAGE_SIZE_4K && (ret = c->memory->read(c->memory->arg, w->at, w->bytes, n)))
+		n /= 2;
+	if (!ret)
+		w->len = n;
+	return ret;
+}
+
+void code_forget_windows(struct code *c)
+{
+	for (size_t i = 0; i < CODE_WINDOWS; i++)
+		c->window[i].len = 0;
+}
+
 int code_peek(struct code *c, uint64_t addr, void *buf, size_t len)
 {
-	uint64_t at = addr & ~(uint64_t)(PAGE_SIZE_4K - 1);
+	const struct code_window *w = find_window(c, addr, len);
+	int ret;
 
-	if (len > WINDOW - PAGE_SIZE_4K || addr + len < addr)
+	if (len > PAGE_SIZE_4K || addr + len < addr)
 		return -EINVAL;
-	if (!c->window && !(c->window = malloc(WINDOW)))
-		return -ENOMEM;
-	if (addr < c->window_at || addr - c->window_at > c->window_len ||
-	    len > c->window_len - (addr - c->window_at)) {
-		size_t n = WINDOW;
-		int ret = -EFAULT;
-
-		/* Less, where that is not all mapped. */
-		c->window_len = 0;
-		while (n >= PAGE_SIZE_4K &&
-		       (ret = c->memory->read(c->memory->arg, at, c->window, n)))
-			n /= 2;
-		if (ret)
-			return ret;
-		c->window_at = at;
-		c->window_len = n;
-		if (len > n - (addr - at)) /* over the edge of what is mapped, or of a piece */
-			return c->memory->read(c->memory->arg, addr, buf, len);
-	}
-	memcpy(buf, c->window + (addr - c->window_at), len);
+	if (!w && (ret = load_window(c, addr)))
+		return ret;
+	w = w ? w : find_window(c, addr, len);
+	if (!w) /* over the edge of what is mapped, or of a window */
+		return c->memory->read(c->memory->arg, addr, buf, len);
+	memcpy(buf, w->bytes + (addr - w->at), len);
 	return 0;
 }
 

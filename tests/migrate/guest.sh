@@ -45,6 +45,21 @@ _guest_root() {
 	perl "$TOP/tests/migrate/guest/initrd.pl" root >initrd || fail "no initrd"
 }
 
+_booted_or_gone() { has console '^>>0 0' || gone "$QEMU"; }
+
+_boot_guest() {
+	GUEST_PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	timeout 300 qemu-system-x86_64 -accel tcg -cpu "$1" -m 512 -nographic -no-reboot \
+		-kernel "$KERNEL" -initrd initrd \
+		-append 'console=ttyS0 quiet loglevel=1 panic=-1 no_timer_check' \
+		-netdev "user,id=n,hostfwd=tcp:127.0.0.1:$GUEST_PORT-10.0.2.15:7000" \
+		-device virtio-net-pci,netdev=n <to_guest >console 2>qemu.err 8>&- &
+	QEMU=$!
+	note_pid "$QEMU"
+	wait_for 60 _booted_or_gone
+	has console '^>>0 0'
+}
+
 start_guest() {
 	local cpu=$1
 	shift
@@ -53,17 +68,12 @@ start_guest() {
 	find_kernel
 	make_key
 	_guest_root "$@"
-	GUEST_PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 	mkfifo to_guest
-	timeout 300 qemu-system-x86_64 -accel tcg -cpu "$cpu" -m 512 -nographic -no-reboot \
-		-kernel "$KERNEL" -initrd initrd -append 'console=ttyS0 quiet loglevel=1 panic=-1' \
-		-netdev "user,id=n,hostfwd=tcp:127.0.0.1:$GUEST_PORT-10.0.2.15:7000" \
-		-device virtio-net-pci,netdev=n <to_guest >console 2>qemu.err &
-	QEMU=$!
-	note_pid "$QEMU"
-	exec 8>to_guest
+	exec 8<>to_guest
+	# On a crowded machine its timer may seem to stand still, and its kernel gives up.
+	_boot_guest "$cpu" || _boot_guest "$cpu" || _boot_guest "$cpu" ||
+		fail "it does not boot: $(tail -n 5 console qemu.err)"
 	GUEST_N=0
-	wait_alive "$QEMU" 60 has console '^>>0 0'
 	has console 'kernel 6\.1\.' || fail "another kernel: $(grep -a kernel console)"
 }
 
