@@ -229,6 +229,12 @@ static void answer(struct report *rep, const struct migrate_options *o,
 	else
 		report_line(rep, "%s (%s, Linux %s) can take process %d: nothing was moved",
 			    r->host, r->tool, r->kernel, o->pid);
+	if (rep->is_json || r->cpu_differs)
+		report_bool(rep, "cpu_differs", NULL, r->cpu_differs);
+	if (r->cpu_differs)
+		report_line(
+			rep,
+			"its CPU lacks what the one here has, and nothing that the program uses");
 	if (!moved) {
 		amount(rep, "needed", "memory it needs there", r->needed_bytes);
 		amount(rep, "free", "memory free there", r->free_memory);

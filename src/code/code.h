@@ -155,9 +155,12 @@ void code_memory_remote(const struct process *p, const struct remote *r, struct 
 int code_choose_again(const struct process *p, struct remote *r,
 		      const struct arch_features *missing, size_t *ret_n,
 		      struct err *err) __must_check;
-/* Would it be refused?  Only looks; what can be chosen again is no reason. */
-int code_check(const struct code_memory *m, const struct arch_features *missing,
+/* Would it be refused?  Only looks; what can be chosen again is no reason.  Threads are
+ * as in the model: with_threads false where they run on. */
+int code_check(const struct code_memory *m, const struct arch_features *missing, bool with_threads,
 	       struct err *err) __must_check;
+/* A process by /proc/PID/mem; arg points to the descriptor. */
+void code_memory_fd(const struct process *p, int *fd, struct code_memory *m);
 
 /* godwit show --code */
 int code_show(const struct process *p, struct image *img, struct report *rep,

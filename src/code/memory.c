@@ -158,3 +158,13 @@ void code_memory_remote(const struct process *p, const struct remote *r, struct 
 	*m = (struct code_memory){
 		.p = p, .read = read_remote, .arg = (struct remote *)(uintptr_t)r};
 }
+
+static int read_fd(void *arg, uint64_t addr, void *buf, size_t len)
+{
+	return io_pread_all(*(int *)arg, buf, len, addr);
+}
+
+void code_memory_fd(const struct process *p, int *fd, struct code_memory *m)
+{
+	*m = (struct code_memory){.p = p, .read = read_fd, .arg = fd};
+}

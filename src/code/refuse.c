@@ -97,7 +97,8 @@ int code_refuse(const struct code *c, const struct arch_features *missing, bool 
 			      err);
 }
 
-int code_check(const struct code_memory *m, const struct arch_features *missing, struct err *err)
+int code_check(const struct code_memory *m, const struct arch_features *missing, bool with_threads,
+	       struct err *err)
 {
 	struct code c;
 	int ret;
@@ -106,6 +107,8 @@ int code_check(const struct code_memory *m, const struct arch_features *missing,
 		return 0;
 	if ((ret = code_read(m, &c, err)))
 		return ret;
+	for (size_t i = 0; i < c.nfns && !with_threads; i++)
+		c.fns[i].flags &= ~(uint32_t)FN_ENTERED;
 	ret = code_refuse(&c, missing, false, err);
 	code_done(&c);
 	return ret;

@@ -60,6 +60,7 @@ static const struct step total_copy[] = {
 	{"give back", give_back, PHASE(checkpoint)},
 	{"model", source_send_model, PHASE(checkpoint)},
 	{"verdict", source_hear_verdict, PHASE(transfer)},
+	{"code", source_check_code, PHASE(transfer)},
 	{"files", source_carry, PHASE(transfer)},
 	{"pages", source_send_pages, PHASE(transfer)},
 	{"ready", source_hear_ready, PHASE(handover)},
@@ -105,6 +106,7 @@ static const struct step pre_copy[] = {
 	{"let run", source_let_run, PHASE(total)},
 	{"send model", source_send_made_model, PHASE(bulk)},
 	{"verdict", source_hear_verdict, PHASE(bulk)},
+	{"code", source_check_code, PHASE(bulk)},
 	{"files", source_carry, PHASE(bulk)},
 	{"rounds", source_send_rounds, PHASE(bulk)},
 	{"files meanwhile", source_carry_on, PHASE(bulk)},
@@ -181,7 +183,7 @@ static int run_steps(struct source *s, const struct step *steps, struct err *err
 
 		ret = steps[i].run(s, err);
 		*sum += (uint64_t)(wire_now() - begun);
-		if (s->o->ask_only && steps[i].run == source_hear_verdict)
+		if (s->o->ask_only && steps[i].run == source_check_code)
 			break;
 	}
 	return ret;
@@ -362,9 +364,9 @@ static int run_guardian(struct order *order, const struct guardian_listener *lis
 	return ret;
 }
 
-int migrate(const struct migrate_options *o, const struct guardian_listener *listener,
-	    void (*moved)(void *arg, const struct migrate_result *r), void *arg,
-	    struct migrate_result *ret_result, struct err *err)
+static int migrate_once(const struct migrate_options *o, const struct guardian_listener *listener,
+			void (*moved)(void *arg, const struct migrate_result *r), void *arg,
+			struct migrate_result *ret_result, struct err *err)
 {
 	struct peer_link link;
 	struct order order = {.o = o, .link = &link};
@@ -385,5 +387,25 @@ int migrate(const struct migrate_options *o, const struct guardian_listener *lis
 		ret = relay_follow(&link.w, &ret_result->status, err);
 	peer_close(&link);
 	proto_welcome_done(&order.welcome);
+	return ret;
+}
+
+/* What another CPU asks for may stand in the way for a moment only: a thread in the very
+ * function that is to be chosen again.  Nothing has happened then. */
+#define TRIES 10
+
+int migrate(const struct migrate_options *o, const struct guardian_listener *listener,
+	    void (*moved)(void *arg, const struct migrate_result *r), void *arg,
+	    struct migrate_result *ret_result, struct err *err)
+{
+	int ret = 0;
+
+	for (int i = 0; i < TRIES; i++) {
+		*err = ERR_INIT;
+		*ret_result = (struct migrate_result){0};
+		ret = migrate_once(o, listener, moved, arg, ret_result, err);
+		if (ret != -EAGAIN || o->ask_only)
+			break;
+	}
 	return ret;
 }

@@ -68,6 +68,8 @@ int source_send_carry_list(struct source *s, struct err *err) __must_check;
 int source_carry(struct source *s, struct err *err) __must_check;
 int source_carry_on(struct source *s, struct err *err) __must_check;
 int source_carry_last(struct source *s, struct err *err) __must_check;
+/* cpu.c: refuses one whose code needs what the destination's CPU lacks. */
+int source_check_code(struct source *s, struct err *err) __must_check;
 /* The pages of the stopped program that the destination lacks. */
 int source_send_pages(struct source *s, struct err *err) __must_check;
 /* handover.c: from READY to the end, one way or the other. */

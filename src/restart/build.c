@@ -28,13 +28,10 @@
 
 #include "base/fault.h"
 #include "base/io.h"
-#include "code/code.h"
 #include "remote/explain.h"
 #include "restart/internal.h"
-#include "state/cpu.h"
 #include "state/memory.h"
 #include "state/timers_posix.h"
-#include "state/vdso.h"
 
 #define PLACE_MIN 0x10000000ULL
 #define PLACE_EARLY 0x200000000000ULL
@@ -259,21 +256,6 @@ static const struct proc_map *find_vdso(const struct proc_maps *maps)
 	return NULL;
 }
 
-/* Where the kernel's vdso ends up. */
-static uint64_t vdso_place(const struct rebuild *b)
-{
-	const struct process *p = &b->proc;
-	uint64_t at = b->restore.vdso_at;
-
-	for (size_t i = 0; i < p->nmappings; i++)
-		if (p->mappings[i].kind == MAPPING_VDSO)
-			return p->mappings[i].start;
-	for (size_t i = 0; i < b->maps.n && strcmp(b->maps.v[i].name, "[vdso]"); i++)
-		if (!strncmp(b->maps.v[i].name, "[vvar", 5))
-			at += b->maps.v[i].end - b->maps.v[i].start;
-	return at;
-}
-
 /* The guardian is in the program's pid namespace: their ids are its ids. */
 static int adopt_threads(struct rebuild *b, struct err *err)
 {
@@ -285,54 +267,6 @@ static int adopt_threads(struct rebuild *b, struct err *err)
 		if ((ret = remote_add_thread(&b->remote, b->tids[i], b->tids[i], err)))
 			return ret;
 	}
-	return 0;
-}
-
-/* As another CPU saved them: laid out as this one has them. */
-static int lay_out(const struct rebuild *b, const struct thread *t, uint8_t **x, size_t *len,
-		   struct err *err)
-{
-	struct arch_cpu here;
-	uint8_t *laid;
-	unsigned part = 0;
-
-	arch_cpu_here(&here);
-	if (cpu_same_layout(&b->proc, &here))
-		return 0;
-	laid = io_alloc(1, here.xsave_size, err);
-	if (!laid)
-		return err->error;
-	if (arch_xsave_convert(&b->proc.cpu, *x, *len, &here, laid, &part)) {
-		free(laid);
-		err_refuse(err, "thread %d has %s, and this CPU has none", t->tid,
-			   arch_xsave_part_name(part));
-		return err_hint(err, "take it to a CPU like '%s'", b->proc.system.cpu);
-	}
-	free(*x);
-	*x = laid;
-	*len = here.xsave_size;
-	return 0;
-}
-
-static int set_vector_registers(struct rebuild *b, size_t i, struct err *err)
-{
-	const struct thread *t = &b->proc.threads[i];
-	__cleanup_free uint8_t *x = io_alloc(1, t->xstate_len, err);
-	size_t len = t->xstate_len;
-	struct iovec v;
-	int ret;
-
-	if (!x)
-		return err->error;
-	if ((ret = io_pread_all(image_fd(b->image), x, len, t->xstate_off)))
-		return err_sys(err, ret, "cannot read the vector registers from the image");
-	if ((ret = lay_out(b, t, &x, &len, err)))
-		return ret;
-	if (arch_has_tiles(x, len) && (ret = remote_touch_tiles(&b->remote, i, err)))
-		return ret;
-	v = (struct iovec){x, len};
-	if (ptrace(PTRACE_SETREGSET, b->remote.threads[i].tid, (void *)NT_X86_XSTATE, &v))
-		return err_sys(err, -errno, "cannot set the vector registers of thread %d", t->tid);
 	return 0;
 }
 
@@ -459,7 +393,7 @@ static int take_last_model(struct rebuild *b, int fd, uint64_t vdso, struct err 
 		return err_set(err, -ENOMEM, "cannot plan the restart");
 	if ((ret = remote_run(&b->remote, &b->prog, err)))
 		return ret;
-	remote_vdso_moved(&b->remote, hole_of_vdso(b, vdso), vdso_place(b));
+	remote_vdso_moved(&b->remote, hole_of_vdso(b, vdso), rebuild_vdso_place(b));
 	return memory_early_join(r, &b->proc, &b->remote, err);
 }
 
@@ -477,7 +411,7 @@ static int feed_memory(struct rebuild *b, uint64_t vdso, struct err *err)
 		    (ret = take_last_model(b, fd, vdso, err)))
 			return ret;
 	} else {
-		remote_vdso_moved(&b->remote, vdso, vdso_place(b));
+		remote_vdso_moved(&b->remote, vdso, rebuild_vdso_place(b));
 	}
 	if ((ret = f->pages(f->arg, &b->restore, &b->remote, NULL, err)))
 		return ret;
@@ -495,26 +429,7 @@ static int build_threads(struct rebuild *b, struct err *err)
 	if (!b->same_ids && (ret = correct_cached_ids(b, err)))
 		return ret;
 	for (size_t i = 0; !ret && i < b->proc.nthreads; i++)
-		ret = set_vector_registers(b, i, err);
-	return ret;
-}
-
-/* The CPU is another: what the program has chosen for the other one is chosen again. */
-static int choose_again(struct rebuild *b, struct err *err)
-{
-	struct arch_cpu here;
-	struct arch_features missing;
-	size_t n;
-	int ret;
-
-	arch_cpu_here(&here);
-	missing = cpu_missing(&b->proc, &here);
-	ret = code_choose_again(&b->proc, &b->remote, &missing, &n, err);
-	if (!ret && n)
-		restore_notice(
-			&b->restore,
-			"this CPU lacks what the other one had: %zu functions were chosen again",
-			n);
+		ret = rebuild_vector_registers(b, i, err);
 	return ret;
 }
 
@@ -533,11 +448,9 @@ static int build(struct rebuild *b, pid_t pid, struct err *err)
 	if (!ret)
 		ret = remote_run(&b->remote, &b->prog, err);
 	if (!ret && !b->restore.is_fed)
-		remote_vdso_moved(&b->remote, vdso, vdso_place(b));
-	if (!ret && vdso_is_adapted(&b->proc))
-		ret = vdso_redirect(&b->proc, &b->remote, vdso_place(b), err);
+		remote_vdso_moved(&b->remote, vdso, rebuild_vdso_place(b));
 	if (!ret)
-		ret = choose_again(b, err);
+		ret = rebuild_fit(b, err);
 	if (!ret)
 		ret = build_threads(b, err);
 	if (join_verifier(&v, &verdict) && !ret) {

@@ -33,6 +33,13 @@ int rebuild_choose_bell(const struct rebuild *b, const struct late_signal *v, si
 /* late.c: makes these pending in the process that is built. */
 int rebuild_queue_late(struct rebuild *b, const struct late_signal *v, size_t n,
 		       struct err *err) __must_check;
+/* fit.c: where the kernel's vdso ends up; a thread's vector registers; once the memory is
+ * there, vdso and chosen functions are made to fit. */
+uint64_t rebuild_vdso_place(const struct rebuild *b);
+int rebuild_vector_registers(struct rebuild *b, size_t i, struct err *err) __must_check;
+int rebuild_fit(struct rebuild *b, struct err *err) __must_check;
+/* fit.c: does the program use what this CPU lacks?  Before anything is touched. */
+int restart_check_code(struct rebuild *b, struct err *err) __must_check;
 /* build.c: ends the half-built process: status 5 for a damaged image, else 6. */
 void rebuild_abort(struct rebuild *b, const struct err *err);
 /* build.c: prints what rebuild_run would make the process do. */

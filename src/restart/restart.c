@@ -25,7 +25,7 @@ static int check_all(struct rebuild *b, struct err *err)
 		    (ret = state_kinds[i]->check(&b->restore, &b->proc, err)))
 			return ret;
 	}
-	return 0;
+	return restart_check_code(b, err);
 }
 
 /* The images below an incremental one. */
