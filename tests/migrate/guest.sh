@@ -102,6 +102,12 @@ _guest_has() {
 }
 guest_waits() { wait_alive "$QEMU" 60 _guest_has "$@"; }
 
+# The id of a worker that runs there, or nothing.
+guest_worker() {
+	guest pids worker
+	sed -n 's/^pid \([0-9]*\)$/\1/p' guest.out | tail -n 1
+}
+
 end_guest() {
 	echo "$((GUEST_N + 1)) off" >&8
 	exec 8>&-

@@ -5,7 +5,7 @@
  *
  *     7 /godwit show /image        output, then >>7 STATUS
  *     8 & /godwit serve ...        in the background, output to /log
- *     9 cat FILE, 10 kill SIGNAL PID, 11 off
+ *     9 cat FILE, 10 kill SIGNAL PID, 11 pids NAME, 12 off
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -65,6 +65,23 @@ static int cat(const char *path)
 	return fd < 0;
 }
 
+/* Ids of the processes whose name begins so. */
+static int pids(const char *name)
+{
+	for (int pid = 2; pid < 400; pid++) {
+		char path[64], have[64] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+		if (!(f = fopen(path, "re")))
+			continue;
+		if (fgets(have, sizeof(have), f) && !strncmp(have, name, strlen(name)))
+			printf("pid %d\n", pid);
+		fclose(f);
+	}
+	return 0;
+}
+
 static int run(char **argv, int background)
 {
 	int status = 0;
@@ -106,6 +123,8 @@ static int command(char *line)
 	argv[n] = NULL;
 	if (n == 2 && !strcmp(argv[0], "cat"))
 		return cat(argv[1]);
+	if (n == 2 && !strcmp(argv[0], "pids"))
+		return pids(argv[1]);
 	if (n == 3 && !strcmp(argv[0], "kill"))
 		return kill(atoi(argv[2]), atoi(argv[1])) != 0;
 	if (n == 1 && !strcmp(argv[0], "off"))
