@@ -48,7 +48,7 @@ list() {
 	test /usr/sbin/sshd openssh-server migration_by_ssh
 	test ssh openssh-client migration_by_ssh
 	test spin spin the_model_of_the_handover
-	test qemu-system-x86_64 qemu-system-x86 the_thread_hop_between_kernels
+	test qemu-system-x86_64 qemu-system-x86 migration_and_the_thread_hop_between_kernels
 	fuzz clang clang make_fuzz
 	fuzz /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a libclang-rt-14-dev make_fuzz
 	lint clang-format clang-format make_lint

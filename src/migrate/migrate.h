@@ -69,7 +69,7 @@ struct migrate_result {
 	uint64_t packed_from, packed_to;
 	char why_total[256]; /* pre-copy was wanted and is not possible: why; or "" */
 	pid_t pid;           /* over there, 0: not known */
-	bool cpu_differs; /* it lacks what this one has, and nothing that the program uses */
+	bool cpu_differs;    /* it lacks what this one has, and nothing that the program uses */
 	char host[64], tool[32], kernel[64]; /* of the destination */
 	uint64_t free_memory, needed_bytes;  /* there, and of it for the program */
 	int status; /* with follow: how the program ended, as waitpid(2) says it */

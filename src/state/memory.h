@@ -29,6 +29,12 @@ int memory_check_places(const struct process *p, uint64_t data_size, const char 
  * kernel's own mappings in the new process.  r->now is known. */
 uint64_t memory_hole_needed(const struct restore *r, const struct process *p);
 uint64_t memory_specials_len(const struct restore *r);
+/* Is it the kernel's own, by its name in the maps? */
+bool memory_is_special(const char *name);
+/* Pairs the kernel's mappings, in order, with the checkpoint's: moves them to the hole, or
+ * from there to their places. */
+int memory_move_specials(struct restore *r, const struct process *p, bool back,
+			 struct err *err) __must_check;
 
 /* Refuses shared anonymous memory that another process has too. */
 int memory_refuse_foreign(struct capture *c, const struct process *p, struct err *err) __must_check;

@@ -25,7 +25,6 @@
 #include "state/chain.h"
 #include "state/memory.h"
 #include "state/memory_early.h"
-#include "state/vdso.h"
 
 /* Reservations larger than this and hardly touched are mapped without
  * reserving swap, or the kernel's overcommit check would refuse them. */
@@ -183,12 +182,6 @@ int memory_check(struct restore *r, const struct process *p, struct err *err)
 
 /* --- the calls --- */
 
-/* The kernel's, which can be moved but not made. */
-static bool is_special(const char *name)
-{
-	return !strcmp(name, "[vdso]") || !strncmp(name, "[vvar", 5);
-}
-
 static uint64_t object_len(const struct process *p, uint64_t object)
 {
 	uint64_t len = 0;
@@ -200,16 +193,6 @@ static uint64_t object_len(const struct process *p, uint64_t object)
 		    m->offset + (m->end - m->start) > len)
 			len = m->offset + (m->end - m->start);
 	}
-	return len;
-}
-
-uint64_t memory_specials_len(const struct restore *r)
-{
-	uint64_t len = 0;
-
-	for (size_t i = 0; i < r->now->n; i++)
-		if (is_special(r->now->v[i].name))
-			len += r->now->v[i].end - r->now->v[i].start;
 	return len;
 }
 
@@ -231,71 +214,12 @@ static void unmap_own(struct restore *r)
 	for (size_t i = 0; i < r->now->n; i++) {
 		const struct proc_map *m = &r->now->v[i];
 
-		if (!is_special(m->name) && strcmp(m->name, "[vsyscall]"))
+		if (!memory_is_special(m->name) && strcmp(m->name, "[vsyscall]"))
 			program_call(r->prog,
 				     program_why(r->prog, "the new process's own %s",
 						 *m->name ? m->name : "memory"),
 				     SYS_munmap, m->start, m->end - m->start, 0, 0, 0, 0);
 	}
-}
-
-static void move(struct restore *r, const char *why, uint64_t from, uint64_t len, uint64_t to)
-{
-	struct call *c;
-
-	if (from == to)
-		return;
-	c = program_call(r->prog, why, SYS_mremap, from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED,
-			 to, 0);
-	if (c) {
-		c->expect = EXPECT_VALUE;
-		c->want = (int64_t)to;
-	}
-}
-
-/* Pairs the kernel's special mappings, in order, with the checkpoint's: moves them to the
- * hole, or from there to their old places. */
-static int move_specials(struct restore *r, const struct process *p, bool back, struct err *err)
-{
-	uint64_t at = r->hole, to = r->vdso_at;
-	size_t k = 0;
-
-	for (size_t i = 0; i < r->now->n; i++) {
-		const struct proc_map *now = &r->now->v[i];
-		uint64_t len = now->end - now->start;
-
-		if (!is_special(now->name))
-			continue;
-		if (vdso_is_adapted(p)) {
-			if (back)
-				move(r, program_why(r->prog, "%s to a place of its own", now->name),
-				     at, len, to);
-			else
-				move(r, "out of the way", now->start, len, at);
-			at += len;
-			to += len;
-			continue;
-		}
-		while (k < p->nmappings && p->mappings[k].kind < MAPPING_VDSO)
-			k++;
-		if (k == p->nmappings ||
-		    strcmp(p->mappings[k].name ? p->mappings[k].name : "", now->name) ||
-		    p->mappings[k].end - p->mappings[k].start != len)
-			return err_refuse(err, "this kernel's %s is not like the checkpoint's",
-					  now->name);
-		if (!back)
-			move(r, "out of the way", now->start, len, at);
-		else
-			move(r, program_why(r->prog, "%s to its old place", now->name), at, len,
-			     p->mappings[k].start);
-		at += len;
-		k++;
-	}
-	while (k < p->nmappings && p->mappings[k].kind < MAPPING_VDSO)
-		k++;
-	if (k != p->nmappings)
-		return err_refuse(err, "this kernel has no %s", p->mappings[k].name);
-	return 0;
 }
 
 bool memory_run_wanted(const struct restore *r, const struct process *p, const struct run *run)
@@ -564,8 +488,8 @@ int memory_restore_map(struct restore *r, const struct process *p, struct err *e
 		return err->error;
 	if (!r->early)
 		unmap_own(r);
-	if ((!r->early && (ret = move_specials(r, p, false, err))) ||
-	    (ret = move_specials(r, p, true, err)))
+	if ((!r->early && (ret = memory_move_specials(r, p, false, err))) ||
+	    (ret = memory_move_specials(r, p, true, err)))
 		return ret;
 	map_all(r, p, filled);
 	return 0;
@@ -581,7 +505,7 @@ int memory_restore_early(struct restore *r, const struct process *p, struct err 
 	int ret;
 
 	unmap_own(r);
-	if ((ret = move_specials(r, p, false, err)))
+	if ((ret = memory_move_specials(r, p, false, err)))
 		return ret;
 	for (size_t i = 0; i < p->nmappings; i++) {
 		const struct mapping *m = &p->mappings[i];

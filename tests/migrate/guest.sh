@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Sourced by tests that need a second host of another kind, after lib.sh: Debian's
 # kernel 6.1 in qemu, without acceleration, with a CPU of one's choice.
 #
@@ -91,7 +91,7 @@ _guest_log() {
 }
 
 guest_serve() {
-	guest "& /godwit serve --listen 10.0.2.15:7000 --key /key --stdio null $*"
+	guest "& /godwit serve --listen 10.0.2.15:7000 --key /key --stdio null --timeout 60 $*"
 	wait_alive "$QEMU" 30 _guest_log 'listening on'
 }
 

@@ -36,15 +36,15 @@ there_and_back() { # CPU ARGS OF GODWIT MIGRATE -- ARGS OF THE WORKER
 	while [[ $1 != -- ]]; do args+=("$1"); shift; done
 	shift
 	become root
-	serve_on beta --stdio null
+	serve_on beta --stdio null --timeout 60
 	work_on_host "$@"
 	start_guest "$cpu" "$WORKER"
 	guest_serve
-	migrate_from alpha "tls://127.0.0.1:$GUEST_PORT" --key key "${args[@]}"
+	migrate_from alpha "tls://127.0.0.1:$GUEST_PORT" --key key --timeout 60 "${args[@]}"
 	[[ $RC == 0 ]] || fail "exit status $RC"
 	says 'goes on on guest'
 	works_there
-	guest "/godwit migrate $THERE tls://10.0.2.2:$PORT --key /key"
+	guest "/godwit migrate $THERE tls://10.0.2.2:$PORT --key /key --timeout 60"
 	[[ $GUEST == 0 ]] || fail "the way back: $(cat guest.out)"
 	has guest.out 'cannot be tracked' || fail "it does not say how it comes back: $(cat guest.out)"
 	wait_for 30 _back
@@ -69,11 +69,11 @@ uses_avx512() { # ARGS OF THE WORKER
 	start_guest max "$WORKER"
 	guest_serve
 	for mode in total pre-copy; do
-		migrate_from alpha "tls://127.0.0.1:$GUEST_PORT" --key key --mode=$mode
+		migrate_from alpha "tls://127.0.0.1:$GUEST_PORT" --key key --timeout 60 --mode=$mode
 		[[ $RC == 3 ]] || fail "exit status $RC"
 		says 'uses .*avx512f.* lacks: first at with_avx512' '^hint: '
 	done
-	migrate_from alpha "tls://127.0.0.1:$GUEST_PORT" --key key --dry-run
+	migrate_from alpha "tls://127.0.0.1:$GUEST_PORT" --key key --timeout 60 --dry-run
 	[[ $RC == 3 ]] || fail "exit status $RC of the question"
 	says 'uses .*avx512f'
 	nothing_left
@@ -90,7 +90,7 @@ asks() {
 	work_on_host
 	start_guest max "$WORKER"
 	guest_serve
-	migrate_from alpha "tls://127.0.0.1:$GUEST_PORT" --key key --dry-run
+	migrate_from alpha "tls://127.0.0.1:$GUEST_PORT" --key key --timeout 60 --dry-run
 	[[ $RC == 0 ]] || fail "exit status $RC"
 	says 'can take process' 'its CPU lacks what the one here has, and nothing that the program uses'
 	nothing_left
