@@ -52,7 +52,10 @@ static void holds_together(const struct process *p)
 		ALWAYS(r->flags & RUN_PARENT || !__builtin_add_overflow(sum, r->len, &sum));
 	}
 	ALWAYS(memory_stored_bytes(p) == sum && memory_dirty_bytes(p) <= sum);
-	(void)memory_hole_needed(p);
+	const struct proc_maps none = {0};
+	const struct restore r = {.now = &none};
+
+	(void)memory_hole_needed(&r, p);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
