@@ -22,7 +22,7 @@ _worked() {
 	(($(sed -n 's/.*) //p' guest.out | cut -d' ' -f12) > $1))
 }
 works_there() {
-	guest cat /log
+	wait_alive "$QEMU" 30 _guest_log 'goes on here'
 	THERE=$(sed -n 's/.*worker.* goes on here as process \([0-9]*\):.*/\1/p' guest.out)
 	wait_alive "$QEMU" 60 _worked 0
 	wait_alive "$QEMU" 60 _worked "$(sed -n 's/.*) //p' guest.out | cut -d' ' -f12)"
