@@ -153,21 +153,17 @@ static int dial_tls(const struct peer *p, int timeout_ms, struct peer_link *l, s
 
 /* --- ssh --- */
 
-static void exec_ssh(const struct peer *p, int sock)
+static void exec_ssh(const struct peer *p, int timeout_ms, int sock)
 {
-	char script[2200], command[4096];
-	char *argv[] = {(char[]){"sh"},
-			(char[]){"-c"},
-			script,
-			(char[]){"ssh"},
+	char script[2200], command[4096], patience[40];
+	char *argv[] = {(char[]){"sh"}, (char[]){"-c"}, script, (char[]){"ssh"},
 			(char *)(uintptr_t)(p->batch ? "-oBatchMode=yes" : "-oBatchMode=no"),
-			(char[]){"-T"},
-			(char[]){"--"},
-			(char *)(uintptr_t)p->to,
-			command,
+			/* Else it tries for minutes, even when nobody waits for it any more. */
+			patience, (char[]){"-T"}, (char[]){"--"}, (char *)(uintptr_t)p->to, command,
 			NULL};
 	sigset_t none;
 
+	snprintf(patience, sizeof(patience), "-oConnectTimeout=%d", (timeout_ms + 999) / 1000);
 	/* sh and a remote sh that find nothing would look the same. */
 	snprintf(script, sizeof(script),
 		 "command -v %.*s >/dev/null 2>&1 || exit %d; exec %s \"$@\"",
@@ -195,7 +191,7 @@ static int dial_ssh(const struct peer *p, int timeout_ms, struct peer_link *l, s
 	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &big, sizeof(big));
 	l->ssh = fork();
 	if (l->ssh == 0)
-		exec_ssh(p, pair[1]);
+		exec_ssh(p, timeout_ms, pair[1]);
 	close(pair[1]);
 	if (l->ssh < 0) {
 		close(pair[0]);

@@ -125,6 +125,27 @@ clr() {
 	goes_on_the_same "$1" "$2" mono "$W/Files.exe" 0
 }
 
+# Over there is another /dev/shm, as on any other host.
+clr_with_its_counters() {
+	need mono mcs
+	become root
+	two_hosts
+	mcs -out:Files.exe "$WORK/Files.cs" || skip "mcs does not work here"
+	printf '#!/bin/sh\nexec unshare -m sh -c '"'"'mount -t tmpfs none /dev/shm && exec "$0" "$@"'"'"' "%s" "$@"\n' "$GODWIT" >there
+	chmod 755 there
+	GODWIT=$W/there serve_on beta
+	pipe_on alpha mono "$W/Files.exe" 0
+	wait_alive "$PID" 60 has out '[1-9]00$'
+	migrate_from alpha "tls://$BETA:$PORT" --key key
+	[[ $RC == 3 ]] || fail "exit status $RC"
+	says '/dev/shm/mono\.[0-9]+' '^hint: .*--copy-files'
+	alive "$PID" || fail "it should go on here"
+	nothing_left
+	: >stop
+	wait_for 30 has out '^result'
+	rm -f "/dev/shm/mono.$PID"
+}
+
 # --- redis, under writes ---
 
 ADDRESS=10.214.8.1
