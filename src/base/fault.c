@@ -33,6 +33,13 @@ void fault_set_front(int pid)
 	fault_front = getenv("GODWIT_FAULT_BOTH") ? pid : 0;
 }
 
+void fault_off(void)
+{
+	fault_at = 0;
+	fault_name = NULL;
+	fault_list = false;
+}
+
 void fault_point(const char *name)
 {
 	if (!fault_at && !fault_list && !fault_name)

@@ -9,6 +9,8 @@
 #define GODWIT_BASE_FAULT_H
 
 void fault_init(void);
+/* None from here on: for a process that goes on in the place of one that died at one. */
+void fault_off(void);
 void fault_point(const char *name);
 /* The process that dies together with us under GODWIT_FAULT_BOTH: the command. */
 void fault_set_front(int pid);

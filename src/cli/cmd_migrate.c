@@ -26,7 +26,9 @@ static int usage(FILE *out, int status)
 		"godwit over there, or to a waiting godwit serve.\n\n"
 		"      --mode MODE         pre-copy (default): send while it runs, then what it "
 		"wrote;\n"
-		"                          total: stop, send all, go on over there\n"
+		"                          total: stop, send all, go on over there;\n"
+		"                          post-copy: go on over there at once, the memory "
+		"follows\n"
 		"      --max-pause MS      of pre-copy: the pause to aim at (default 20)\n"
 		"      --dry-run           ask HOST whether it could take the program; move "
 		"nothing\n"
@@ -240,14 +242,6 @@ int cmd_migrate(int argc, char **argv)
 		.told = !l.quiet && status_is_wanted() ? migrate_show_progress : NULL,
 		.arg = (char[]){"migrate"},
 	};
-	if (l.o.mode == MODE_POSTCOPY) {
-		if (!l.quiet)
-			cli_notice(
-				(char[]){"migrate"},
-				"post-copy is not built: without privilege a system call that "
-				"meets a page that is still over here would fail; doing pre-copy");
-		l.o.mode = MODE_PRECOPY;
-	}
 	if (l.plot_file && migrate_plot_open(&l.plot, l.plot_file, &err))
 		return cli_fail("migrate", &err);
 	ret = migrate(&l.o, &listener, report, &l, &result, &err);

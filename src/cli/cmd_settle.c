@@ -41,6 +41,17 @@ static void tell(const char *id, const struct journal_record *r, enum settle_res
 		       r->pid);
 		printf(*r->image ? ": godwit restart %s\n" : "\n", r->image);
 		break;
+	case SETTLE_LACKS:
+		printf("%s: %s runs on %s and lacks pages that are here, in process %d, which must "
+		       "not be ended: the connection was cut\n",
+		       id, r->program, r->to, r->pid);
+		break;
+	case SETTLED_LOST:
+		printf("%s: %s runs on %s and lacks pages that were in process %d, which is gone: "
+		       "it "
+		       "can never go on; end it there\n",
+		       id, r->program, r->to, r->pid);
+		break;
 	case SETTLE_ASK:
 		printf("%s: %s began to go on on %s and has ended, nobody saw how; process %d "
 		       "stands "
@@ -74,7 +85,7 @@ static int one(void *arg, const struct migration_id *id)
 		return 0;
 	}
 	tell(text, &r, how);
-	w->open += how == SETTLE_LATER || how == SETTLE_ASK;
+	w->open += how == SETTLE_LATER || how == SETTLE_LACKS || how == SETTLE_ASK;
 	return 0;
 }
 

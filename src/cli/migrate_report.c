@@ -103,6 +103,8 @@ static void phases(struct report *rep, const struct migrate_result *r)
 	phase(rep, "address_space_ns", "address-space restoring", r->mapping);
 	phase(rep, "context_ns", "context restoring", r->building);
 	phase(rep, "handover_ns", "handover", r->handover);
+	if (r->later)
+		phase(rep, "later_ns", "pages that came later", r->later);
 	phase(rep, "total_ns", "total", r->total);
 	report_u64(rep, "downtime_ns", NULL, r->downtime);
 	report_u64(rep, "downtime_min_ns", NULL, r->downtime_min);
@@ -125,6 +127,10 @@ static void amounts(struct report *rep, const struct migrate_result *r)
 	if (r->packed_from)
 		report_line(rep, "%-24s %12s  of %s", "packed", report_size(to, r->packed_to),
 			    report_size(from, r->packed_from));
+	if (r->later) {
+		report_u64(rep, "asked_pages", "pages waited for", r->asked_pages);
+		report_u64(rep, "pushed_pages", "pages pushed", r->pushed_pages);
+	}
 	report_end(rep);
 	report_section(rep, "compression", NULL);
 	report_u64(rep, "from", NULL, r->packed_from);

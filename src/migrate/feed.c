@@ -2,6 +2,7 @@
 #include "migrate/feed.h"
 #include "migrate/files.h"
 #include "migrate/late.h"
+#include "migrate/postcopy.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -253,6 +254,8 @@ static int take_frame(struct feed *f, const struct restore *r, struct remote *re
 		ret = take_pages(f, r, remote, early, len, err);
 	else if (ret == FRAME_ROUND && early && f->model.fd < 0)
 		ret = take_round(f, r, remote, len, err);
+	else if (ret == FRAME_LATER && !early)
+		ret = proto_take_ranges(f->frame, len, &f->later, err) < 0 ? err->error : 0;
 	else if (ret == FRAME_END && !early && !len)
 		return 1;
 	else if (early && f->carry->is_used && (ret == FRAME_FILE || ret == FRAME_CARRIED))
@@ -332,7 +335,7 @@ static int claim(struct feed *f, struct err *err)
 	return 0;
 }
 
-/* COMMIT or SIGNALS: the signals that came to the program over there. */
+/* COMMIT, SIGNALS or MEANWHILE: the signals that came to the program over there. */
 static int take_late(struct feed *f, uint32_t type, size_t nthreads, struct late_signal **ret,
 		     size_t *ret_n, struct err *err)
 {
@@ -348,6 +351,14 @@ static int take_late(struct feed *f, uint32_t type, size_t nthreads, struct late
 	free(*ret);
 	*ret = NULL;
 	return err_set(err, -EPROTO, "malformed list of signals");
+}
+
+/* All is built but for the pages that come later. */
+static int built(void *arg, const struct process *p, struct remote *remote, struct err *err)
+{
+	struct feed *f = arg;
+
+	return f->later.n ? pager_begin(f, p, remote, err) : 0;
 }
 
 static int ready(void *arg, struct late_signal **ret_late, size_t *ret_n, struct err *err)
@@ -397,10 +408,13 @@ static int commit(void *arg, struct err *err)
 	if ((ret = carry_in_place(f->carry, err)))
 		return ret;
 	f->record.state = STATE_GOING;
+	f->record.later = f->pager;
 	if ((ret = journal_write(f->journal, &f->record, err)))
 		return ret;
 	f->decided = true;
 	fault_point("going");
+	if (f->pager)
+		pager_going(f);
 	f->times.releasing = (uint64_t)(wire_now() - f->commit_heard);
 	return 0;
 }
@@ -416,7 +430,7 @@ static void gone(void *arg, const struct restart_gone *to)
 	f->times.released = (uint64_t)(wire_now() - f->commit_heard);
 	fault_point("let go");
 	if (!journal_read(f->journal, &r, &ignored)) {
-		r.state = STATE_TAKEN;
+		r.state = f->pager ? STATE_LACKS : STATE_TAKEN;
 		if (journal_write(f->journal, &r, &ignored))
 			ignored = ERR_INIT; /* a reader finds it alive, or its end recorded */
 	}
@@ -429,11 +443,14 @@ static void gone(void *arg, const struct restart_gone *to)
 	wire_deadline(f->w, f->timeout_ms);
 	if (proto_send_buf(f->w, FRAME_DONE, &b, &ignored))
 		ignored = ERR_INIT; /* it will ask */
-	else
+	else if (!f->pager)
 		take_last(f, to);
 	fault_point("done said");
+	f->arrival.how = f->pager ? 'l' : 'd';
 	if (write(f->done_fd, &f->arrival, sizeof(f->arrival)) < 0)
-		return;
+		ignored = ERR_INIT; /* nobody listens */
+	if (f->pager)
+		pager_run(f);
 }
 
 static void failed(void *arg, const struct err *why)
@@ -442,6 +459,7 @@ static void failed(void *arg, const struct err *why)
 	struct err ignored = ERR_INIT;
 	struct journal_record r;
 
+	pager_drop(f);
 	if (!f->decided && !journal_lock(f->journal, f->timeout_ms) &&
 	    !journal_read(f->journal, &r, &ignored) && r.state == STATE_READY) {
 		r.state = STATE_NEVER;
@@ -482,6 +500,7 @@ int feed_init(struct feed *f, struct restart_feed *ret, struct err *err)
 	ret->arg = f;
 	ret->leave = leave;
 	ret->pages = pages;
+	ret->built = built;
 	ret->ready = ready;
 	ret->commit = commit;
 	ret->gone = gone;

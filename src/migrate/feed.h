@@ -9,13 +9,19 @@
 #include "migrate/journal.h"
 #include "migrate/model_in.h"
 #include "migrate/proto.h"
+#include "restart/lazy.h"
 #include "restart/restart.h"
 
 /* What came, for the log. */
 struct arrival {
 	uint64_t bytes; /* of memory, zeros among them */
 	uint32_t rounds;
+	/* 'd': it runs; 'l': it does, and lacks pages.  Then 'c': it waits for a connection; 't':
+	 * it has all; 'x': it never will; 'f': it could not be followed and was ended. */
+	char how;
 };
+
+struct pager;
 
 struct feed {
 	struct wire *w;
@@ -39,6 +45,10 @@ struct feed {
 	struct proto_pages *pages;
 	struct journal_record record; /* since COMMIT was heard; we have its lock */
 	bool decided;                 /* GOING is in the journal */
+	/* Post-copy: the pages that come later, all of them when the last list has come. */
+	struct migration_id id;
+	struct lazy_ranges later;
+	struct pager *pager;
 };
 
 /* Fills *ret to call restart() with; f outlives it. */

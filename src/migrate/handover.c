@@ -18,6 +18,7 @@
 
 #include "base/fault.h"
 #include "migrate/outcome.h"
+#include "migrate/postcopy.h"
 #include "migrate/settle.h"
 #include "migrate/source.h"
 #include "state/memory.h"
@@ -135,7 +136,8 @@ static int moved(struct source *s, const struct proto_times *t)
 	struct err ignored = ERR_INIT;
 
 	s->result->outcome = MIGRATE_MOVED;
-	s->done_ns = wire_now();
+	if (!s->done_ns)
+		s->done_ns = wire_now();
 	reckon_downtime(s, t);
 	fault_point("done heard");
 	s->late.n = 0; /* those went with COMMIT */
@@ -215,6 +217,33 @@ static int doubt(struct source *s, struct err *err)
 	return err_hint(err, "godwit goes on asking, a day long; 'godwit settle' asks at once");
 }
 
+/* It runs over there, and its pages are here. */
+static int lend_pages(struct source *s, const struct proto_times *t, struct err *err)
+{
+	int ret;
+
+	if (!s->done_ns)
+		s->done_ns = wire_now();
+	fault_point("over there");
+	ret = source_serve_pages(s, err);
+	if (!ret) {
+		ret = moved(s, t);
+		peer_close(&s->again);
+		return ret;
+	}
+	s->result->outcome = MIGRATE_DOUBT;
+	s->job.front = -1;
+	remote_release(&s->job.remote);
+	s->job.released = true;
+	if (ret == -ENODATA) {
+		journal_remove(&s->journal);
+		return ret;
+	}
+	journal_close(&s->journal);
+	settle_in_background(&s->id);
+	return ret;
+}
+
 static void pause_a_little(void)
 {
 	struct timespec t = {.tv_nsec = 500 * 1000 * 1000};
@@ -240,11 +269,13 @@ static int ask_again(struct source *s, struct err *err)
 
 		if (!outcome) {
 			wire_deadline(&l.w, 5000);
-			outcome = outcome_ask(&l.w, &s->id, &why);
+			outcome = outcome_ask(&l.w, PURPOSE_SETTLE, &s->id, &why);
 			peer_close(&l);
 		}
 		if (outcome == OUTCOME_TAKEN)
 			return moved(s, &(struct proto_times){0});
+		if (outcome == OUTCOME_LACKS)
+			return lend_pages(s, &(struct proto_times){0}, err);
 		if (outcome == OUTCOME_NEVER)
 			return stays(s, err);
 		if (outcome == OUTCOME_UNKNOWN)
@@ -299,7 +330,7 @@ int source_hand_over(struct source *s, struct err *err)
 	if (!ret && !decode_times(buf, len, &t, err)) {
 		s->result->building += t.released;
 		s->result->pid = (pid_t)t.pid;
-		return moved(s, &t);
+		return s->later.n ? lend_pages(s, &t, err) : moved(s, &t);
 	}
 	if (s->reader.is_refused)
 		return stays(s, err);

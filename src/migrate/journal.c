@@ -131,9 +131,11 @@ int journal_write(struct journal *j, const struct journal_record *r, struct err 
 	char text[RECORD_MAX];
 	int n = snprintf(text, sizeof(text),
 			 "state=%d\npid=%d\nstart=%llu\nboot=%s\nprogram=%s\nto=%s\nkey=%s\n"
-			 "cert=%s\ncert-key=%s\nca=%s\nssh=%s\nremote=%s\nimage=%s\nend=1\n",
+			 "cert=%s\ncert-key=%s\nca=%s\nssh=%s\nremote=%s\nimage=%s\nlater=%d\n"
+			 "from=%s\nend=1\n",
 			 r->state, r->pid, (unsigned long long)r->start, r->boot, r->program, r->to,
-			 r->key, r->cert, r->cert_key, r->ca, r->ssh, r->remote, r->image);
+			 r->key, r->cert, r->cert_key, r->ca, r->ssh, r->remote, r->image, r->later,
+			 r->from);
 	int ret;
 
 	if (n >= (int)sizeof(text))
@@ -176,6 +178,8 @@ int journal_read(struct journal *j, struct journal_record *r, struct err *err)
 		return err_set(err, -EBADMSG, "'%s' is incomplete", j->path);
 	r->pid = (pid_t)atoi(value_of(text, "pid"));
 	r->start = strtoull(value_of(text, "start"), NULL, 10);
+	r->later = atoi(value_of(text, "later"));
+	take_text(text, "from", r->from, sizeof(r->from));
 	take_text(text, "boot", r->boot, sizeof(r->boot));
 	take_text(text, "program", r->program, sizeof(r->program));
 	take_text(text, "to", r->to, sizeof(r->to));

@@ -29,6 +29,7 @@ enum journal_state {
 	STATE_TAKEN = 3, /* it went on */
 	STATE_NEVER = 4, /* given up; no COMMIT will be heard */
 	STATE_ENDED = 5, /* was being let go, and ended: by SIGKILL, which was ours */
+	STATE_LACKS = 6, /* it went on, and pages of it are still to come */
 	/* source */
 	STATE_ASKED = 8, /* COMMIT was, or is about to be, sent */
 };
@@ -39,6 +40,8 @@ struct journal_record {
 	uint64_t start; /* its start time, as in /proc/PID/stat */
 	char boot[40];  /* boot id: pids of another boot mean nothing */
 	char program[64];
+	bool later;     /* destination: pages of it come later (post-copy) */
+	char from[128]; /* destination: the source's host, for messages */
 	/* Source alone: whom to ask, and where the program was saved ("": not yet). */
 	char to[512], key[1024], cert[1024], cert_key[1024], ca[1024];
 	char ssh[1024], remote[512], image[1024];

@@ -67,6 +67,9 @@ struct migrate_result {
 	enum migrate_mode mode; /* that it came to */
 	/* Pages that were packed: bytes before and after. */
 	uint64_t packed_from, packed_to;
+	/* Post-copy: pages that somebody waited for, and all others that came after the
+	 * handover; and the time that took, ns. */
+	uint64_t asked_pages, pushed_pages, later;
 	char why_total[256]; /* pre-copy was wanted and is not possible: why; or "" */
 	pid_t pid;           /* over there, 0: not known */
 	bool cpu_differs;    /* it lacks what this one has, and nothing that the program uses */

@@ -5,6 +5,7 @@
 
 #include "base/fault.h"
 #include "migrate/files.h"
+#include "migrate/postcopy.h"
 #include "migrate/room.h"
 #include "migrate/source.h"
 #include "state/memory.h"
@@ -160,14 +161,14 @@ int source_sent(struct source *s, uint64_t bytes, struct err *err)
 	return job_is_cancelled(&s->job) ? err_set(err, -ECANCELED, "interrupted") : 0;
 }
 
-static int send_run(struct source *s, size_t i, struct err *err)
+/* Of a run, from `done` to `end`. */
+static int send_part(struct source *s, size_t i, uint64_t done, uint64_t end, struct err *err)
 {
 	const struct run *r = &s->job.proc->runs[i];
-	uint64_t done = 0;
 
-	while (done < r->len) {
+	while (done < end) {
 		size_t room = sender_room(&s->sender);
-		size_t n = r->len - done < room ? (size_t)(r->len - done) : room;
+		size_t n = end - done < room ? (size_t)(end - done) : room;
 		int ret = job_gather(&s->job, s->job.run_at[i] + done, n,
 				     s->sender.data + s->sender.len, err);
 
@@ -177,6 +178,22 @@ static int send_run(struct source *s, size_t i, struct err *err)
 		done += n;
 	}
 	return 0;
+}
+
+/* But for what comes later. */
+static int send_run(struct source *s, size_t i, struct err *err)
+{
+	const struct run *r = &s->job.proc->runs[i];
+	uint64_t at = r->start, end = r->start + r->len;
+	int ret = 0;
+
+	while (at < end && !ret) {
+		struct lazy_range later = later_next(&s->later, at, end);
+
+		ret = send_part(s, i, at - r->start, later.start - r->start, err);
+		at = later.end;
+	}
+	return ret;
 }
 
 /* Bytes that source_send_pages will send. */
@@ -205,7 +222,7 @@ int source_send_pages(struct source *s, struct err *err)
 	if (!known)
 		return err->error;
 	files_carry(s->early ? s->early->proc : p, s->known, p, known);
-	progress_stage(&s->progress, STAGE_REST, rest_bytes(s, &view), 0);
+	progress_stage(&s->progress, STAGE_REST, rest_bytes(s, &view) - later_bytes(&s->later), 0);
 	for (size_t i = 0; i < p->nruns && !ret; i++) {
 		if (s->unchanged && s->unchanged[i])
 			continue;

@@ -23,7 +23,9 @@ static enum proto_outcome judge_going(const struct journal *j, const struct jour
 {
 	if (is_fresh(j))
 		return OUTCOME_PENDING;
-	return journal_lives(r) ? OUTCOME_TAKEN : OUTCOME_UNKNOWN;
+	if (!journal_lives(r))
+		return OUTCOME_UNKNOWN;
+	return r->later ? OUTCOME_LACKS : OUTCOME_TAKEN;
 }
 
 static enum proto_outcome judge(struct journal *j, struct err *err)
@@ -41,6 +43,8 @@ static enum proto_outcome judge(struct journal *j, struct err *err)
 		return OUTCOME_TAKEN;
 	case STATE_GOING:
 		return judge_going(j, &r);
+	case STATE_LACKS:
+		return OUTCOME_LACKS;
 	case STATE_NEVER:
 	case STATE_ENDED:
 		return OUTCOME_NEVER;
@@ -87,7 +91,7 @@ int outcome_tell(struct wire *w, const struct migration_id *id, struct err *err)
 	return proto_send_buf(w, FRAME_OUTCOME, &b, err);
 }
 
-int outcome_ask(struct wire *w, const struct migration_id *id, struct err *err)
+int outcome_ask(struct wire *w, uint32_t purpose, const struct migration_id *id, struct err *err)
 {
 	struct codec in;
 	struct proto_reader reader = {0};
@@ -96,12 +100,12 @@ int outcome_ask(struct wire *w, const struct migration_id *id, struct err *err)
 	size_t len;
 	int ret;
 
-	if ((ret = proto_send_hello(w, PURPOSE_SETTLE, id, err)) ||
+	if ((ret = proto_send_hello(w, purpose, id, err)) ||
 	    (ret = proto_expect(w, &reader, FRAME_OUTCOME, answer, sizeof(answer), &len, err)))
 		return ret;
 	in = codec_reader(answer, len);
 	codec_u32(&in, &outcome);
-	if (!codec_ended(&in) || outcome < OUTCOME_NEVER || outcome > OUTCOME_UNKNOWN)
+	if (!codec_ended(&in) || outcome < OUTCOME_NEVER || outcome > OUTCOME_LACKS)
 		return err_set(err, -EPROTO, "%s sent a malformed answer", w->peer);
 	return (int)outcome;
 }

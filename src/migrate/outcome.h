@@ -12,7 +12,9 @@
 enum proto_outcome outcome_decide(const struct migration_id *id, struct err *err);
 /* Destination: answers on the wire. */
 int outcome_tell(struct wire *w, const struct migration_id *id, struct err *err) __must_check;
-/* Source: asks, on a fresh connection.  An enum proto_outcome, or a negative errno. */
-int outcome_ask(struct wire *w, const struct migration_id *id, struct err *err) __must_check;
+/* Source: asks, on a fresh connection, with PURPOSE_SETTLE or PURPOSE_PAGES.  An enum
+ * proto_outcome, or a negative errno. */
+int outcome_ask(struct wire *w, uint32_t purpose, const struct migration_id *id,
+		struct err *err) __must_check;
 
 #endif

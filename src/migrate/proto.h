@@ -42,6 +42,16 @@ enum proto_frame {
 	FRAME_FILE = 19,    /* source: a piece of one */
 	FRAME_SIGNALS = 20, /* source: the last that came there */
 	FRAME_CARRIED = 21, /* source: that was all of the files */
+	/* Post-copy: postcopy.h. */
+	FRAME_ASK_LATER = 32, /* source: may pages come later? */
+	FRAME_MAY_LATER = 33, /* destination: yes, or why not */
+	FRAME_LATER = 34,     /* source: these do */
+	FRAME_WANT = 35,      /* destination: these are missing */
+	FRAME_NEED = 36,      /* destination: this one first, somebody waits for it */
+	FRAME_GOT = 37,       /* destination: so many frames of pages have been taken */
+	FRAME_ALL = 38,       /* destination: nothing is missing any more */
+	FRAME_LOST = 39,      /* source: the pages are no more */
+	FRAME_MEANWHILE = 40, /* source: as SIGNALS, and not the last */
 };
 
 /* Longest frames, bytes. */
@@ -53,7 +63,12 @@ enum proto_frame {
 #define PROTO_RANGES_MAX (PROTO_PAGES_DATA / 4096u + 1)
 #define PROTO_PAGES_MAX (PROTO_PAGES_DATA + 16u + 16u * PROTO_RANGES_MAX)
 
-enum proto_purpose { PURPOSE_MIGRATE = 1, PURPOSE_ASK = 2, PURPOSE_SETTLE = 3 };
+enum proto_purpose {
+	PURPOSE_MIGRATE = 1,
+	PURPOSE_ASK = 2,
+	PURPOSE_SETTLE = 3,
+	PURPOSE_PAGES = 4, /* as 3; and if pages are missing, here they come */
+};
 
 struct migration_id {
 	uint8_t bytes[16];
@@ -97,6 +112,7 @@ enum proto_outcome {
 	OUTCOME_TAKEN = 2,   /* the program went on there */
 	OUTCOME_PENDING = 3, /* not decided: ask again */
 	OUTCOME_UNKNOWN = 4, /* it began to go on and has ended: nobody saw how */
+	OUTCOME_LACKS = 5,   /* it went on there, and lacks pages that the source has */
 };
 
 /* Each also frees what it filled when decoding fails; the caller frees after success. */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +20,10 @@
 #include "base/fault.h"
 #include "base/guardian.h"
 #include "migrate/outcome.h"
+#include "migrate/postcopy.h"
 
 #define DAY_S (24 * 3600)
+#define ANSWER_LOST 100 /* beside the outcomes: it lacks pages, and they are gone */
 
 void settle_peer(const struct journal_record *r, struct peer *p)
 {
@@ -36,6 +39,24 @@ void settle_peer(const struct journal_record *r, struct peer *p)
 	};
 }
 
+/* It runs over there; its copy here, which stands still, has the pages. */
+static int lend(struct peer_link *l, const struct journal_record *r, int timeout_ms,
+		struct err *err)
+{
+	struct store_stats stats = {0};
+	/* No process has this number: then the other side hears that they are lost. */
+	pid_t pid = journal_lives(r) ? r->pid : INT_MAX;
+
+	switch (store_serve(&l->w, pid, timeout_ms, &stats, NULL, NULL, err)) {
+	case STORE_ALL:
+		return OUTCOME_TAKEN;
+	case STORE_LOST:
+		return ANSWER_LOST;
+	default:
+		return OUTCOME_LACKS;
+	}
+}
+
 static int ask(const struct migration_id *id, const struct journal_record *r, int timeout_ms,
 	       struct err *err)
 {
@@ -47,7 +68,9 @@ static int ask(const struct migration_id *id, const struct journal_record *r, in
 	if ((ret = peer_dial(&p, timeout_ms, &l, err)))
 		return ret;
 	wire_deadline(&l.w, timeout_ms);
-	ret = outcome_ask(&l.w, id, err);
+	ret = outcome_ask(&l.w, PURPOSE_PAGES, id, err);
+	if (ret == OUTCOME_LACKS)
+		ret = lend(&l, r, timeout_ms, err);
 	peer_close(&l);
 	return ret;
 }
@@ -113,6 +136,13 @@ int settle_one(const struct migration_id *id, enum settle_order order, int timeo
 	case OUTCOME_NEVER:
 		*ret_result = resume(&j, r);
 		return 0;
+	case ANSWER_LOST:
+		journal_remove(&j);
+		*ret_result = SETTLED_LOST;
+		return 0;
+	case OUTCOME_LACKS:
+		*ret_result = SETTLE_LACKS;
+		break;
 	case OUTCOME_UNKNOWN:
 		*ret_result = SETTLE_ASK;
 		break;
@@ -133,7 +163,7 @@ static void keep_asking(const struct migration_id *id)
 		struct journal_record r;
 		int ret = settle_one(id, ORDER_ASK, 10000, &result, &r, &err);
 
-		if (ret == -ENOENT || (!ret && result != SETTLE_LATER))
+		if (ret == -ENOENT || (!ret && result != SETTLE_LATER && result != SETTLE_LACKS))
 			_exit(0);
 		sleep(pause);
 	}

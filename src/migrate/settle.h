@@ -10,6 +10,8 @@ enum settle_result {
 	SETTLED_RESUMED, /* it goes on here */
 	SETTLED_SAVED,   /* it goes on nowhere: our process is gone, its image is there */
 	SETTLE_LATER,    /* nobody answers, or not decided */
+	SETTLE_LACKS,    /* it goes on over there, and lacks pages that are here */
+	SETTLED_LOST,    /* the same, and they are gone: it can never go on */
 	SETTLE_ASK,      /* a person has to decide: --resume or --drop */
 };
 

@@ -14,6 +14,7 @@
 
 #include "base/fault.h"
 #include "migrate/candidate.h"
+#include "migrate/postcopy.h"
 #include "migrate/relay.h"
 #include "migrate/settle.h"
 #include "state/memory.h"
@@ -62,6 +63,23 @@ static const struct step total_copy[] = {
 	{"verdict", source_hear_verdict, PHASE(transfer)},
 	{"code", source_check_code, PHASE(transfer)},
 	{"files", source_carry, PHASE(transfer)},
+	{"pages", source_send_pages, PHASE(transfer)},
+	{"ready", source_hear_ready, PHASE(handover)},
+	{"hand over", source_hand_over, PHASE(handover)},
+	{NULL, NULL, 0},
+};
+
+static const struct step post_copy[] = {
+	{"look", look, PHASE(total)},
+	{"stop", stop, PHASE(suspension)},
+	{"prepare", prepare, PHASE(checkpoint)},
+	{"collect", collect, PHASE(checkpoint)},
+	{"give back", give_back, PHASE(checkpoint)},
+	{"model", source_send_model, PHASE(checkpoint)},
+	{"verdict", source_hear_verdict, PHASE(transfer)},
+	{"code", source_check_code, PHASE(transfer)},
+	{"files", source_carry, PHASE(transfer)},
+	{"what comes later", source_choose_later, PHASE(transfer)},
 	{"pages", source_send_pages, PHASE(transfer)},
 	{"ready", source_hear_ready, PHASE(handover)},
 	{"hand over", source_hand_over, PHASE(handover)},
@@ -149,7 +167,7 @@ static const struct step ask_precopy[] = {
 
 static const struct step *steps_of(enum migrate_mode mode)
 {
-	return mode == MODE_TOTAL ? total_copy : pre_copy;
+	return mode == MODE_TOTAL ? total_copy : mode == MODE_PRECOPY ? pre_copy : post_copy;
 }
 
 const char *migrate_step_name(enum migrate_mode mode, size_t i)
@@ -213,7 +231,7 @@ static void report(struct source *s, int64_t ended)
 	r->nthreads = (uint32_t)s->job.proc->nthreads;
 	snprintf(r->program, sizeof(r->program), "%s", s->job.proc->comm);
 	r->memory_bytes = memory_stored_bytes(s->job.proc);
-	r->sent_bytes = s->sender.sent_bytes;
+	r->sent_bytes += s->sender.sent_bytes;
 	r->pages = s->sender.npages;
 	r->zero_pages = s->sender.nzero;
 	r->files = s->o->ask_only ? s->carry.lacks : s->carry.sent_files;
@@ -223,7 +241,7 @@ static void report(struct source *s, int64_t ended)
 		r->handover -= (uint64_t)(ended - s->done_ns);
 	r->packed_from = s->sender.packer.from_bytes;
 	r->packed_to = s->sender.packer.to_bytes;
-	r->mode = r->nrounds ? MODE_PRECOPY : MODE_TOTAL;
+	r->mode = s->later.n ? MODE_POSTCOPY : r->nrounds ? MODE_PRECOPY : MODE_TOTAL;
 	r->total = (uint64_t)(ended - s->begun_ns);
 }
 
@@ -250,6 +268,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 		.journal = {.fd = -1},
 		.memfd = -1,
 		.carry = {.max = order->o->copy_max},
+		.again = {.w = {.fd = -1, .out_fd = -1, .cancel_fd = -1}},
 		.job_options = {.pid = order->program},
 		.begun_ns = wire_now(),
 		.progress = {.front = front},
@@ -263,8 +282,9 @@ static int work(void *arg, int front, void *result, struct err *err)
 	ret = sender_init(&s.sender, s.w, s.o->timeout_ms, err);
 	if (!ret)
 		ret = run_steps(&s,
-				s.o->ask_only && s.o->mode != MODE_TOTAL ? ask_precopy
-									 : steps_of(s.o->mode),
+				s.o->ask_only && s.o->mode == MODE_PRECOPY ? ask_precopy
+				: s.o->ask_only                            ? total_copy
+									   : steps_of(s.o->mode),
 				err);
 	if (ret) {
 		hear_why(&s, err);
@@ -287,6 +307,7 @@ static int work(void *arg, int front, void *result, struct err *err)
 	source_end_tracking(&s);
 	free(s.known);
 	free(s.unchanged);
+	lazy_ranges_done(&s.later);
 	return ret;
 }
 
@@ -336,8 +357,12 @@ static int after_guardian(struct order *order, int timeout_ms, struct migrate_re
 	}
 	if (!ret && how == SETTLED_RESUMED)
 		return err->error;
+	if (!ret && how == SETTLED_LOST)
+		return source_lost(order->o->peer.to, order->program, err);
 	settle_in_background(&order->id);
 	*err = ERR_INIT;
+	if (!ret && how == SETTLE_LACKS)
+		return source_still_lends(order->o->peer.to, order->program, 0, err);
 	err_set(err, -EINPROGRESS,
 		"the guardian process was killed at the moment of the handover, and %s does not "
 		"answer: process %d stands still",
@@ -364,11 +389,35 @@ static int run_guardian(struct order *order, const struct guardian_listener *lis
 	return ret;
 }
 
-static int migrate_once(const struct migrate_options *o, const struct guardian_listener *listener,
+/* Where post-copy is not safe: pre-copy, and says so. */
+static int choose_mode(struct order *order, struct migrate_options *o,
+		       const struct guardian_listener *listener, struct err *err)
+{
+	char why[600] = "", text[700];
+	int ret = 0;
+
+	if (o->mode != MODE_POSTCOPY || o->ask_only)
+		return 0;
+	if (o->follow)
+		snprintf(why, sizeof(why), "its input and output go by the same connection");
+	else
+		ret = postcopy_ask(&order->link->w, order->program, why, sizeof(why), err);
+	if (ret || !*why)
+		return ret;
+	o->mode = MODE_PRECOPY;
+	snprintf(text, sizeof(text), "post-copy is not possible (%s): doing pre-copy", why);
+	if (listener && listener->notice)
+		listener->notice(listener->arg, text);
+	return 0;
+}
+
+static int migrate_once(const struct migrate_options *options,
+			const struct guardian_listener *listener,
 			void (*moved)(void *arg, const struct migrate_result *r), void *arg,
 			struct migrate_result *ret_result, struct err *err)
 {
 	struct peer_link link;
+	struct migrate_options own = *options, *o = &own;
 	struct order order = {.o = o, .link = &link};
 	int ret;
 
@@ -379,6 +428,8 @@ static int migrate_once(const struct migrate_options *o, const struct guardian_l
 	if ((ret = peer_dial(&o->peer, o->timeout_ms, &link, err)))
 		return ret;
 	ret = greet(&order, err);
+	if (!ret)
+		ret = choose_mode(&order, o, listener, err);
 	if (!ret)
 		ret = run_guardian(&order, listener, ret_result, err);
 	if (!ret && moved)

@@ -9,6 +9,7 @@
 #include "migrate/migrate.h"
 #include "migrate/progress.h"
 #include "migrate/sender.h"
+#include "restart/lazy.h"
 
 /* Everything of one migration.  Lives in the guardian. */
 struct source {
@@ -36,7 +37,10 @@ struct source {
 	int64_t commit_ns;      /* when COMMIT was sent */
 	int64_t done_ns;        /* when the answer came that it runs over there */
 	int64_t begun_ns;       /* of all of it */
+	int64_t looked_ns;      /* post-copy: for late signals */
 	struct progress progress;
+	struct peer_link again;   /* post-copy: when the first connection is no more */
+	struct lazy_ranges later; /* post-copy: pages that come after the handover */
 	struct migrate_result *result;
 };
 

@@ -25,6 +25,7 @@
 #include "migrate/model_in.h"
 #include "migrate/outcome.h"
 #include "migrate/owner.h"
+#include "migrate/postcopy.h"
 #include "migrate/relay.h"
 #include "migrate/room.h"
 #include "restart/restart.h"
@@ -144,7 +145,9 @@ static int read_model(struct target *t, struct err *err)
 
 		wire_deadline(t->w, t->o->timeout_ms);
 		ret = proto_recv(t->w, &t->reader, buf, PROTO_FILES_MAX, &len, err);
-		if (ret >= 0)
+		if (ret == FRAME_ASK_LATER && !t->model.at)
+			ret = postcopy_answer(t->w, buf, len, err);
+		else if (ret >= 0)
 			ret = model_in_frame(&t->model, (uint32_t)ret, buf, len, err);
 	}
 	return ret < 0 ? ret : 0;
@@ -323,6 +326,7 @@ static void be_program(struct target *t, int done_fd)
 		.first = &t->proc,
 		.known = t->known,
 		.carry = &t->carry,
+		.id = t->hello.id,
 	};
 	struct restart_feed feed = {.model_fd = t->model.fd,
 				    .is_early = t->model.look == LOOK_EARLY};
@@ -383,6 +387,7 @@ static int start_program(struct target *t, int *ret_done, pid_t *ret_pid, struct
 		return err_sys(err, -errno, "cannot make a pipe");
 	journal_boot_id(r.boot);
 	snprintf(r.program, sizeof(r.program), "%.16s", t->proc.comm);
+	snprintf(r.from, sizeof(r.from), "%.100s", t->hello.host);
 	*ret_pid = fork();
 	if (*ret_pid < 0)
 		ret = err_sys(err, -errno, "cannot start a process");
@@ -417,12 +422,12 @@ static void note_end(struct target *t, bool was_done, int status)
 
 	if (!was_done && !journal_open(&t->hello.id, ROLE_TARGET, &j, &ignored)) {
 		if (!journal_lock(&j, 2000) && !journal_read(&j, &r, &ignored) &&
-		    (r.state == STATE_READY || r.state == STATE_GOING)) {
+		    (r.state == STATE_READY || r.state == STATE_GOING || r.state == STATE_LACKS)) {
 			/* Killed before it was let go: by the end of the guardian. */
 			ours = ours || (WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGKILL);
-			r.state = r.state == STATE_READY ? STATE_NEVER
-				  : ours                 ? STATE_ENDED
-							 : STATE_TAKEN;
+			r.state = r.state == STATE_READY           ? STATE_NEVER
+				  : ours && r.state == STATE_GOING ? STATE_ENDED
+								   : STATE_TAKEN;
 			if (journal_write(&j, &r, &ignored))
 				ignored = ERR_INIT;
 		}
@@ -434,8 +439,8 @@ static void note_end(struct target *t, bool was_done, int status)
 		say(t, "%s was ended by signal %d", t->proc.comm, WTERMSIG(status));
 }
 
-/* Waits until the program runs (1) or has ended before that (0). */
-static int wait_done(int done, struct arrival *ret)
+/* Waits until the guardian has something to say; false: it has ended. */
+static bool wait_done(int done, struct arrival *ret)
 {
 	ssize_t n;
 
@@ -451,7 +456,9 @@ static void say_arrived(const struct target *t, pid_t pid, const struct arrival 
 	char size[16], rounds[32] = "all at once";
 
 	/* The last one comes with the stop. */
-	if (a->rounds > 1)
+	if (a->how == 'l')
+		snprintf(rounds, sizeof(rounds), "the rest follows");
+	else if (a->rounds > 1)
 		snprintf(rounds, sizeof(rounds), "%u round%s and a stop", a->rounds - 1,
 			 a->rounds == 2 ? "" : "s");
 	say(t, "%s, process %d of %s, goes on here as process %d: %s of memory in %.2f s, %s",
@@ -459,10 +466,29 @@ static void say_arrived(const struct target *t, pid_t pid, const struct arrival 
 	    (double)(wire_now() - t->begun) / 1e9, rounds);
 }
 
+/* Post-copy: says what becomes of it, until nobody is left who could.  True: it has all
+ * its pages; else it has ended with its pager, since they shared a pid namespace. */
+static bool wait_pages(const struct target *t, int done)
+{
+	struct arrival a = {0};
+
+	while (wait_done(done, &a))
+		say(t,
+		    a.how == 't'   ? "%s has all its memory; %s is needed no more"
+		    : a.how == 'c' ? "%s waits for pages: the connection to %s is cut"
+		    : a.how == 'x'
+			    ? "%s lacks pages that are gone on %s: it can never go on, end it"
+		    : a.how == 'f' ? "%s could not be followed, and was ended: settle it on %s"
+				   : "%s runs; its pages are on %s",
+		    t->proc.comm, t->hello.host);
+	return a.how == 't';
+}
+
 static int run_program(struct target *t, struct err *err)
 {
 	int done = -1, status = 0, ret;
 	struct arrival arrival;
+	bool lacks = false;
 	pid_t pid = -1;
 
 	if ((ret = start_program(t, &done, &pid, err)))
@@ -471,17 +497,18 @@ static int run_program(struct target *t, struct err *err)
 	if (t->o->stdio != STDIO_WIRE)
 		wire_done(t->w);
 	ret = wait_done(done, &arrival);
-	close(done);
 	if (ret)
 		say_arrived(t, pid, &arrival);
+	lacks = ret && arrival.how == 'l' && !wait_pages(t, done);
+	close(done);
 	if (ret && t->o->stdio == STDIO_WIRE)
 		relay_serve(t->w, t->relay, pid, &status);
-	else if (!ret || t->o->stays)
+	else if (!ret || t->o->stays || lacks)
 		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 			;
 	else
 		return 0;
-	note_end(t, ret, status);
+	note_end(t, ret && !lacks, status);
 	return ret ? 0 : err_set(err, -ECANCELED, "%s did not come over", t->proc.comm);
 }
 
@@ -496,6 +523,8 @@ static int converse(struct target *t, struct err *err)
 		return ret;
 	if (t->hello.purpose == PURPOSE_SETTLE)
 		return outcome_tell(t->w, &t->hello.id, err);
+	if (t->hello.purpose == PURPOSE_PAGES)
+		return postcopy_carry(t->w, &t->hello.id, t->o->timeout_ms, err);
 	if (t->hello.purpose != PURPOSE_MIGRATE && t->hello.purpose != PURPOSE_ASK)
 		return err_set(err, -EPROTO, "%s wants something unknown", t->w->peer);
 	if ((ret = carry_in_init(&t->carry, &t->hello.id, err)) || (ret = check_replay(t, err)) ||

@@ -467,8 +467,10 @@ static int take_over(struct rebuild *b, struct err *err)
 	const struct restart_feed *f = b->o->feed;
 	__cleanup_free struct late_signal *late = NULL;
 	size_t n = 0;
-	int ret = f->ready(f->arg, &late, &n, err);
+	int ret = f->built(f->arg, &b->proc, &b->remote, err);
 
+	if (!ret)
+		ret = f->ready(f->arg, &late, &n, err);
 	return ret ? ret : rebuild_queue_late(b, late, n, err);
 }
 

@@ -45,7 +45,9 @@ struct restart_feed {
 	 */
 	int (*pages)(void *arg, const struct restore *r, struct remote *remote, int *ret_fd,
 		     struct err *err);
-	/* All is built: 0 when the word has come that the program is ours, with the signals
+	/* All is built, and still stopped. */
+	int (*built)(void *arg, const struct process *p, struct remote *remote, struct err *err);
+	/* 0 when the word has come that the program is ours, with the signals
 	 * that came to it after the model was made; the caller frees them. */
 	int (*ready)(void *arg, struct late_signal **ret, size_t *ret_n, struct err *err);
 	/* What is outside of the process has been changed, too: the last step that can

@@ -77,7 +77,8 @@ static struct mapping *find(const struct process *p, uint64_t start)
 /* Two flags of mmap(2) show nowhere else either; they belong to the mapping. */
 static uint32_t parse_mapping_flags(const char *flags)
 {
-	return (strstr(flags, " nr") ? MAPPING_NORESERVE : 0) |
+	return (strstr(flags, " um") ? MAPPING_AWAITED : 0) |
+	       (strstr(flags, " nr") ? MAPPING_NORESERVE : 0) |
 	       (strstr(flags, " gd") ? MAPPING_GROWSDOWN : 0);
 }
 
@@ -190,6 +191,15 @@ int advice_read_early(int procfd, struct early_advice *ret, struct err *err)
 	return read_smaps(&r, procfd, err);
 }
 
+bool advice_may_be_missing(const struct process *p, uint64_t start, uint64_t end)
+{
+	for (size_t i = 0; i < p->nadvice; i++)
+		if (p->advice[i].flags & (WIPED | LOCKED | LOCKED_ONFAULT) &&
+		    p->advice[i].start < end && p->advice[i].end > start)
+			return false;
+	return true;
+}
+
 void advice_early_done(struct early_advice *e)
 {
 	free(e->v);
@@ -222,7 +232,7 @@ static bool from_early(struct process *p, const struct early_advice *e, size_t *
  * again only if a mapping is there that was not.  What is lost is advice on an
  * older mapping given in those few milliseconds.
  */
-static int capture(struct capture *c, struct process *p, struct err *err)
+static int capture_advice(struct capture *c, struct process *p, struct err *err)
 {
 	struct reader r = {.take = take_now, .p = p};
 
@@ -262,6 +272,28 @@ int advice_check_copy(const struct process *p, int procfd, struct err *err)
 		return ret;
 	err_set(err, -EAGAIN, "the program has just excluded memory from forks (madvise)");
 	return err_hint(err, "take the checkpoint again");
+}
+
+/* Pages that have not come do not exist for who looks at the page map: they would be lost. */
+static int refuse_awaited(const struct process *p, struct err *err)
+{
+	for (size_t i = 0; i < p->nmappings; i++)
+		if (p->mappings[i].flags & MAPPING_AWAITED) {
+			err_set(err, -EAGAIN,
+				"memory of process %d at %#llx is filled by somebody else as it is "
+				"needed (userfaultfd)",
+				p->pid, (unsigned long long)p->mappings[i].start);
+			return err_hint(err, "a program that came by post-copy can be saved when "
+					     "all its pages have come: try again");
+		}
+	return 0;
+}
+
+static int capture(struct capture *c, struct process *p, struct err *err)
+{
+	int ret = capture_advice(c, p, err);
+
+	return ret ? ret : refuse_awaited(p, err);
 }
 
 static void codec(struct codec *c, struct process *p)

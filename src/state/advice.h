@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "state/process.h"
 
 struct early_advice {
 	struct early_mapping {
@@ -19,6 +20,9 @@ struct early_advice {
 
 /* procfd is the target's /proc/PID, which need not be stopped. */
 int advice_read_early(int procfd, struct early_advice *ret, struct err *err) __must_check;
+/* May pages of [start, end) come later than the program?  Not what is locked, or is to be
+ * empty in a child. */
+bool advice_may_be_missing(const struct process *p, uint64_t start, uint64_t end);
 void advice_early_done(struct early_advice *e);
 
 struct process;

@@ -44,6 +44,8 @@ enum mapping_flag {
 	MAPPING_OF_CONTENT = 1u << 5,
 	MAPPING_DELETED =
 		1u << 4, /* the file has no name any more: stored whole, restored as anonymous */
+	/* Capture: who touches a missing page of it waits for a userfaultfd.  Never stored. */
+	MAPPING_AWAITED = 1u << 30,
 };
 
 struct mapping {

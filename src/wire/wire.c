@@ -30,7 +30,7 @@ int64_t wire_now(void)
 
 static bool is_patient(const struct wire *w)
 {
-	return !w->is_pipe && w->cancel_fd < 0 &&
+	return !w->is_pipe && w->cancel_fd < 0 && !w->side &&
 	       w->deadline - wire_now() > PATIENCE_S * 1000000000LL;
 }
 
@@ -91,8 +91,9 @@ void wire_deadline(struct wire *w, int ms)
 int wire_wait(const struct wire *w, short events, struct err *err)
 {
 	bool out = events & POLLOUT && w->out_fd >= 0;
-	struct pollfd p[2] = {{.fd = out ? w->out_fd : w->fd, .events = events},
-			      {.fd = w->cancel_fd, .events = POLLIN | POLLRDHUP}};
+	struct pollfd p[3] = {{.fd = out ? w->out_fd : w->fd, .events = events},
+			      {.fd = w->cancel_fd, .events = POLLIN | POLLRDHUP},
+			      {.fd = w->side ? w->side_fd : -1, .events = POLLIN}};
 
 	for (;;) {
 		int64_t left = w->deadline - wire_now();
@@ -100,10 +101,12 @@ int wire_wait(const struct wire *w, short events, struct err *err)
 
 		if (left <= 0)
 			return err_set(err, -ETIMEDOUT, "%s does not answer in time", w->peer);
-		n = poll(p, 2, (int)(left / 1000000) + 1);
+		n = poll(p, 3, (int)(left / 1000000) + 1);
 		if (n > 0 && p[1].revents)
 			return err_set(err, -ECANCELED, "interrupted");
-		if (n > 0)
+		if (n > 0 && p[2].revents)
+			w->side(w->side_arg);
+		if (n > 0 && p[0].revents)
 			return 0;
 		if (n < 0 && errno != EINTR)
 			return err_sys(err, -errno, "poll");

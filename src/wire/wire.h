@@ -26,11 +26,15 @@
 
 struct wire {
 	int fd;
-	int out_fd;           /* a pipe to write to, where fd only reads; or -1 */
-	int cancel_fd;        /* readable: -ECANCELED from every wait; or -1 */
-	uint32_t magic;       /* of the frames: WIRE_MAGIC, unless set otherwise */
-	bool is_exact;        /* reads no further than asked: others read on (not with TLS) */
-	bool is_pipe;         /* made by wire_init_pair: the kernel keeps no time for it */
+	int out_fd;     /* a pipe to write to, where fd only reads; or -1 */
+	int cancel_fd;  /* readable: -ECANCELED from every wait; or -1 */
+	uint32_t magic; /* of the frames: WIRE_MAGIC, unless set otherwise */
+	bool is_exact;  /* reads no further than asked: others read on (not with TLS) */
+	bool is_pipe;   /* made by wire_init_pair: the kernel keeps no time for it */
+	/* While it waits: called when side_fd is readable.  Must not use the wire.  NULL: none */
+	void (*side)(void *arg);
+	void *side_arg;
+	int side_fd;
 	void *tls;            /* SSL *, or NULL in clear */
 	void *tls_io;         /* its buffers, in tls.c */
 	int64_t deadline;     /* CLOCK_MONOTONIC, ns */

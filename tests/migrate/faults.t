@@ -4,23 +4,6 @@
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/lib.sh"
 
-# What must be true in the end.  here, over, or either: where the program goes on.
-settled() { # WHERE
-	local where=$1
-	# Asks in the background, too; by hand it is done at once.
-	for _ in 1 2 3 4 5 6 7 8; do
-		(on alpha timeout 60 "$GODWIT" settle) >>settle.out 2>&1 && break
-		sleep 1
-	done
-	wait_for 30 _count_is 1
-	[[ -z $(ls state-alpha 2>/dev/null) ]] || fail "not settled: $(cat settle.out)"
-	case $where in
-	here) alive "$PID" || fail "it should go on here" ;;
-	over) gone "$PID" || fail "it should go on over there" ;;
-	esac
-	if alive "$PID"; then the_next_one_clears; finish_counter out; else finish_counter over; fi
-}
-
 # The source's guardian (with `both` its command, too) dies at a point.
 source_dies() { # POINT WHERE [both]
 	become user

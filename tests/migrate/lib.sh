@@ -205,3 +205,20 @@ serve_there() {
 	wait_alive "$SERVE" 20 has serve.err 'listening on'
 	PORT=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' serve.err)
 }
+
+# What must be true in the end.  here, over, or either: where the program goes on.
+settled() { # WHERE
+	local where=$1
+	# Asks in the background, too; by hand it is done at once.
+	for _ in 1 2 3 4 5 6 7 8; do
+		(on alpha timeout 60 "$GODWIT" settle) >>settle.out 2>&1 && break
+		sleep 1
+	done
+	wait_for 30 _count_is 1
+	[[ -z $(ls state-alpha 2>/dev/null) ]] || fail "not settled: $(cat settle.out)"
+	case $where in
+	here) alive "$PID" || fail "it should go on here" ;;
+	over) gone "$PID" || fail "it should go on over there" ;;
+	esac
+	if alive "$PID"; then the_next_one_clears; finish_counter out; else finish_counter over; fi
+}
