@@ -45,6 +45,7 @@ enum image_note_type {
 	NOTE_POSIX_TIMERS = 0x4744000e,
 	NOTE_CONTENTS = 0x4744000f, /* of files without a name */
 	NOTE_CPU = 0x47440010,      /* what the CPU could do, and its register layout */
+	NOTE_TERMINAL = 0x47440011, /* its modes */
 	NOTE_JOB = 0x47440020,      /* what godwit run was told to run */
 };
 

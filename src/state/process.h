@@ -172,6 +172,13 @@ struct posix_timer {
 	int64_t left_ns, interval_ns; /* left_ns 0: not armed */
 };
 
+/* termios(3), where the program has turned off lines or echo. */
+struct terminal_modes {
+	bool is_set;
+	uint32_t iflag, oflag, lflag;
+	uint8_t cc[19];
+};
+
 struct process {
 	struct system_info system;
 	struct arch_cpu cpu; /* it ran on */
@@ -220,6 +227,7 @@ struct process {
 	struct posix_timer *posix_timers; /* ids ascend */
 	size_t nposix_timers;
 	struct file_table *files;
+	struct terminal_modes terminal;
 	struct file_content *contents;
 	size_t ncontents;
 };

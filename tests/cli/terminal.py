@@ -166,6 +166,35 @@ def reads_terminal(restart=RESTART):
     status(sh, 9)
 
 
+def editor():
+    """Without lines and echo, as an editor: the new terminal is so, too, and drawn anew."""
+    program = """import os, signal, sys, termios, tty
+old = termios.tcgetattr(0)
+signal.signal(signal.SIGWINCH, lambda *a: os.write(1, b"[draws %dx%d]" % tuple(os.get_terminal_size())))
+tty.setraw(0)
+os.write(1, b"up")
+while (c := os.read(0, 1)) != b"q":
+    os.write(1, b"<" + c + b">")
+termios.tcsetattr(0, termios.TCSADRAIN, old)
+os.write(1, b"bye\\n")
+"""
+    with open("editor.py", "w") as f:
+        f.write(program)
+    os.chmod("editor.py", 0o644)
+    image_of("/usr/bin/python3 editor.py", "up")
+    sh = Shell()
+    sh.send("stty rows 33 cols 99; " + RESTART + "\n")
+    sh.expect(r"\[draws 99x33\]")
+    sh.send("x\x03")  # neither echoed nor a signal
+    sh.expect("^<x><\x03>$")
+    sh.send("q")
+    sh.expect("bye\n")
+    sh.expect("PROMPT> ")
+    status(sh, 0)
+    sh.send("stty -a | grep -o -e '.icanon' -e ' echo '\n")
+    sh.expect(" icanon\n echo \n")
+
+
 def pipeline():
     """In a pipeline of the shell: stdout is the pipe's, and the job is one job."""
     image_of(f"{COUNT} 40 20", "(?m)^5\n")

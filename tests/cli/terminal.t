@@ -14,6 +14,7 @@ try ctrl_c_ends_a_restarted_program at_terminal ctrl_c user
 try ctrl_z_stops_it_and_fg_goes_on at_terminal ctrl_z user
 try ctrl_z_in_the_middle_of_a_restart at_terminal early_ctrl_z user
 try it_reads_from_the_new_terminal at_terminal reads_terminal user
+try an_editor_finds_its_terminal_again at_terminal editor user
 try it_works_in_a_pipeline at_terminal pipeline user
 try it_can_be_redirected at_terminal redirected user
 try thin_parent_behaves_at_a_terminal at_terminal thin_parent user
