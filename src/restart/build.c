@@ -24,6 +24,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -474,13 +475,27 @@ static int take_over(struct rebuild *b, struct err *err)
 	return ret ? ret : rebuild_queue_late(b, late, n, err);
 }
 
+/*
+ * The new terminal's size may be another.  A moment later, when the program is back in
+ * the call that it was stopped in: before that, the call would not be interrupted.
+ */
+static void tell_size(const struct rebuild *b, int pidfd)
+{
+	struct timespec moment = {.tv_nsec = 20 * 1000 * 1000};
+
+	if (pidfd < 0 || !b->proc.terminal.is_set)
+		return;
+	nanosleep(&moment, NULL);
+	syscall(SYS_pidfd_send_signal, pidfd, SIGWINCH, NULL, 0);
+}
+
 static void let_go(struct rebuild *b)
 {
 	const struct restart_feed *f = b->o->feed;
 	size_t n = b->remote.n;
 	__cleanup_free pid_t *tids = calloc(n + 1, sizeof(*tids));
 	struct restart_gone to = {
-		.pidfd = f ? fcntl(b->remote.pidfd, F_DUPFD_CLOEXEC, 3) : -1,
+		.pidfd = fcntl(b->remote.pidfd, F_DUPFD_CLOEXEC, 3),
 		.pid = b->remote.pid,
 		.tids = tids,
 		.n = tids ? n : 0,
@@ -491,6 +506,8 @@ static void let_go(struct rebuild *b)
 	remote_release(&b->remote);
 	if (f)
 		f->gone(f->arg, &to);
+	else
+		tell_size(b, to.pidfd);
 	io_close_fd(&to.pidfd);
 }
 

@@ -1,7 +1,7 @@
 /*
  * The terminal's modes (termios(3)) that the program has set: an editor that turned
- * off echo and lines finds the new terminal so, too, and is told that its size may be
- * another, upon which it draws its screen anew.
+ * off echo and lines finds the new terminal so, too.  (restart/build.c tells it that the
+ * size may be another, upon which it draws its screen anew.)
  *
  * Modes that a shell would leave are the new terminal's own business: only what is
  * without lines or without echo is kept.
@@ -9,7 +9,6 @@
 #include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -97,8 +96,6 @@ static int restore(struct restore *r, const struct process *p, struct err *err)
 	program_call(r->prog, "the terminal as the program had set it", SYS_ioctl, (unsigned)fd,
 		     TCSETS2, at, 0, 0, 0)
 		->expect = EXPECT_ANY; /* it may be gone again */
-	program_call_want(r->prog, 0, "its size may be another", SYS_kill, (uint64_t)r->new_pid,
-			  SIGWINCH, 0, 0, 0, 0);
 	return 0;
 }
 
