@@ -5,10 +5,12 @@
  * end: the program goes on here, and the destination drops what it has built.
  */
 #include "migrate/source.h"
+#include "state/files.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -255,6 +257,20 @@ static void say_interrupted(const struct source *s, struct err *err)
 }
 
 /* Runs in the guardian. */
+/* A program that runs may have removed or replaced a file since its state was looked at:
+ * what the other host misses then, the program misses no more. */
+static bool is_out_of_date(const struct source *s)
+{
+	const struct file_table *t = s->job.proc ? s->job.proc->files : NULL;
+	struct stat st;
+
+	for (size_t i = 0; t && i < t->nfiles; i++)
+		if (t->files[i].kind == FILE_REGULAR &&
+		    (stat(t->files[i].path, &st) || st.st_ino != t->files[i].ino))
+			return true;
+	return false;
+}
+
 static int work(void *arg, int front, void *result, struct err *err)
 {
 	struct order *order = arg;
@@ -288,6 +304,8 @@ static int work(void *arg, int front, void *result, struct err *err)
 				err);
 	if (ret) {
 		hear_why(&s, err);
+		if (s.reader.is_refused && is_out_of_date(&s))
+			ret = err->error = -EAGAIN;
 		job_explain_end(&s.job, err);
 		say_interrupted(&s, err);
 	} else if (s.o->ask_only) {
@@ -441,8 +459,9 @@ static int migrate_once(const struct migrate_options *options,
 	return ret;
 }
 
-/* What another CPU asks for may stand in the way for a moment only: a thread in the very
- * function that is to be chosen again.  Nothing has happened then. */
+/* What stands in the way may do so for a moment only: a thread in the very function that
+ * another CPU asks to be chosen again, a file that the program has just removed.  Nothing
+ * has happened then. */
 #define TRIES 10
 
 int migrate(const struct migrate_options *o, const struct guardian_listener *listener,

@@ -93,7 +93,7 @@ check "-m32 is one #error" sh -c "gcc -m32 -I$D$P/include -E $W/elsewhere/prog.c
 # Without OpenSSL's headers: hidden behind one that is none.
 mkdir -p "$W/hidden/openssl"
 echo '#error "hidden"' >"$W/hidden/openssl/ssl.h"
-cp -r include src man examples Makefile "$W/elsewhere/"
+cp -r include src man examples bench Makefile "$W/elsewhere/"
 (cd "$W/elsewhere" && rm -f examples/app? && make -s B="$W/none" CPPFLAGS="-I$W/hidden" hop) >"$W/none.log" 2>&1
 check "without libssl-dev make goes on" test $? = 0
 check "... and names what is missing" grep -q 'libssl-dev' "$W/none.log"
