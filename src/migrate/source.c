@@ -164,6 +164,7 @@ static const struct step ask_precopy[] = {
 	{"track no more", end_tracking, PHASE(checkpoint)},
 	{"model", source_send_model, PHASE(checkpoint)},
 	{"verdict", source_hear_verdict, PHASE(transfer)},
+	{"code", source_check_code, PHASE(transfer)},
 	{NULL, NULL, 0},
 };
 
