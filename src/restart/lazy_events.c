@@ -293,7 +293,7 @@ void lazy_serve(struct lazy *l)
 
 const char *lazy_failed(const struct lazy *l)
 {
-	switch (l->shared->failed) {
+	switch (atomic_load(&l->shared->failed)) {
 	case LAZY_TOO_MANY_PARTS:
 		return "the program has moved its memory in too many parts";
 	case LAZY_TOO_MANY_CHILDREN:
