@@ -6,6 +6,7 @@
 #include "migrate/late.h"
 #include "migrate/carry.h"
 #include "migrate/model_in.h"
+#include "migrate/postcopy.h"
 #include "migrate/proto.h"
 
 static void pages(const uint8_t *data, size_t size)
@@ -89,6 +90,36 @@ static void files(const uint8_t *data, size_t size)
 	ALWAYS(sum <= UINT64_C(255) * CARRY_DATA);
 }
 
+/* LATER and WANT: the frames of one list stand one after the other, each as long as it says.
+ * What was taken of them is in whole pages, ascending and disjoint, even if a later one is not. */
+static void ranges(const uint8_t *data, size_t size)
+{
+	struct lazy_ranges r = {0};
+	struct err err = ERR_INIT;
+	int ret = 0;
+
+	while (!ret && size) {
+		uint32_t n = 0;
+		size_t len = size;
+
+		if (size >= 8)
+			memcpy(&n, data + 4, sizeof(n));
+		if (size >= 8 && n < (size - 8) / 16)
+			len = 8 + 16 * (size_t)n;
+		ret = proto_take_ranges(data, len, &r, &err);
+		ALWAYS(ret < 0 ? err.error == ret : ret <= 1 && len == 8 + 16 * (size_t)n);
+		data += len;
+		size -= len;
+	}
+	for (size_t i = 0; i < r.n; i++) {
+		ALWAYS(r.v[i].start < r.v[i].end && r.v[i].end <= 0x7ffffffff000);
+		ALWAYS((r.v[i].start | r.v[i].end) % PAGE_SIZE_4K == 0);
+		ALWAYS(!i || r.v[i - 1].end <= r.v[i].start);
+	}
+	ALWAYS(r.n <= PROTO_LATER_MAX);
+	lazy_ranges_done(&r);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	pages(data, size);
@@ -96,5 +127,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	model(data, size);
 	signals(data, size);
 	files(data, size);
+	ranges(data, size);
 	return 0;
 }
