@@ -366,8 +366,15 @@ def run_in_the_background():
     sh = Shell()
     sh.send(f"{GODWIT} run -o job.ckpt -- bash -c 'echo up; read a; echo \"<$a>\"; exit 3' &\n")
     sh.expect("up\n")
-    sh.send("\n")
-    sh.expect("Stopped")  # it has asked for input
+    # It has asked for input, sooner or later; the shell says so before a prompt.
+    end = time.monotonic() + LIMIT
+    while not re.search("Stopped", sh.text) and time.monotonic() < end:
+        sh.send("\n")
+        sh.expect("PROMPT> $")
+        time.sleep(0.05)
+        sh.send("jobs\n")
+        sh.expect("(?=Stopped|Running)")
+    sh.expect("Stopped")
     sh.send("fg\n")
     sh.expect("exit 3'\n")
     sh.send("typed\n")
