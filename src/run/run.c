@@ -196,8 +196,10 @@ static void end_save(struct watch *w)
 		save_cancel(&w->save);
 	while (waitpid(w->save.pid, &status, 0) < 0 && errno == EINTR)
 		;
-	if (!save_end(&w->save, status, &err) && last)
-		w->saved = true;
+	if (save_end(&w->save, status, &err) == 0)
+		w->saved = last;
+	else if (last && err.error != -ESRCH)
+		complain_of_save(w, &err);
 }
 
 static void watch(struct watch *w)
