@@ -111,7 +111,8 @@ _run() {
 	export HOME TMPDIR
 	mkdir -p "$TRY_DIR/ctl" && chmod 777 "$TRY_DIR/ctl" # release and ping files, see subjects/subject.h
 	CTL=$TRY_DIR/ctl
-	trap '_sweep "$TRY_DIR"' EXIT
+	# A signal that meets a shell of ours between fork and exec has it run this, too.
+	trap '[[ $BASHPID != "$$" ]] || _sweep "$TRY_DIR"' EXIT
 	"$@" || exit 1
 	exit 0
 }

@@ -386,9 +386,9 @@ lifeline_is_replaced() {
 
 try a_job_that_nobody_interrupts a_job_that_nobody_interrupts
 LIMIT=120 try fifty_kills_at_random kills user 50 0
-# OPEN DEFECT: one of about four runs of the first of these fails.  Of a program with threads that is
-# killed while it is being saved, a guardian may wait for ever; and status 137 was seen where
-# 85 is right.  So these are for who looks for the reason: RUN_KILLS=full.
+# OPEN DEFECT: now and then one of these fails: of a program with threads that is killed, with
+# its namespace, while it is being saved, the guardian may wait for ever.  So they are for
+# who looks for the reason: RUN_KILLS=full.
 if [[ ${RUN_KILLS-} == full ]]; then
 	LIMIT=120 try fifty_kills_with_threads kills user 50 3
 	LIMIT=90 try twenty_kills_as_root kills root 20 3 --keep 2
