@@ -48,7 +48,7 @@ int remote_write_units(struct remote *r, size_t from, struct err *err) __must_ch
  * has ended, or its process was killed.
  */
 int remote_wait_thread(pid_t tid, int *status) __must_check;
-/* Has a thread of ours been killed, and is not reaped?  Then all of its process were. */
-bool remote_were_killed(void);
+/* Is there nothing of the thread that could run, whether that was reported or not? */
+bool remote_has_ended(pid_t tid);
 
 #endif

@@ -124,18 +124,9 @@ static int explain_denied(struct remote *r, int error, struct err *err)
  * not reaped yet gives EPERM (kernel/ptrace.c, ptrace_attach: exit_state).
  * Test: forty_checkpoints_of_threads_churn.
  */
-static bool is_ending(const struct remote *r, pid_t tid, int error)
+static bool is_ending(pid_t tid, int error)
 {
-	__cleanup_buf struct buf b = {0};
-	struct err ignored = ERR_INIT;
-	struct proc_stat st;
-	char name[40];
-
-	if (error != -EPERM)
-		return error == -ESRCH;
-	snprintf(name, sizeof(name), "task/%d/stat", tid);
-	return io_read_file(r->procfd, name, &b) || proc_parse_stat(b.p, &st, &ignored) ||
-	       st.state == 'Z' || st.state == 'X';
+	return error == -ESRCH || (error == -EPERM && remote_has_ended(tid));
 }
 
 static bool is_being_let_go(const struct remote *r, pid_t tid)
@@ -166,7 +157,7 @@ static int seize_thread(const struct remote *r, pid_t tid)
 	for (int i = 0; ptrace(PTRACE_SEIZE, tid, 0, 0); i++) {
 		int error = -errno;
 
-		if (error != -EPERM || i == 60 || is_ending(r, tid, error) ||
+		if (error != -EPERM || i == 60 || is_ending(tid, error) ||
 		    (i >= 3 && (tid == r->pid || !is_being_let_go(r, tid))))
 			return error;
 		nanosleep(&step, NULL);
@@ -221,7 +212,7 @@ static int seize_one(struct remote *r, struct tracee *t, struct err *err)
 	int error = seize_thread(r, t->tid);
 
 	if (error) {
-		t->ended = t->tid != r->pid && is_ending(r, t->tid, error);
+		t->ended = t->tid != r->pid && is_ending(t->tid, error);
 		return t->ended ? 0 : explain_denied(r, error, err);
 	}
 	t->seized = true;
@@ -296,7 +287,7 @@ static int wait_bounded(pid_t tid, int *status)
 			syscall(SYS_sched_yield);
 			continue;
 		}
-		if (remote_were_killed())
+		if (remote_has_ended(tid))
 			return waitpid(tid, status, __WALL | WNOHANG) == tid ? 0 : -ECHILD;
 		/* Blocked SIGCHLD wakes us when any thread stops. */
 		sigtimedwait(&chld, NULL, &step);

@@ -216,7 +216,7 @@ int keeper_start(pid_t pid, struct track *t, const void *note, size_t len, struc
 	if (k)
 		close(k->pidfd);
 	free(k);
-	track_leave(t);
+	track_stop(t);
 	return ret;
 }
 
@@ -273,7 +273,7 @@ int keeper_give_back(int sock, struct track *t, const void *note, size_t len, st
 	if (!ret && receive_note(sock, answer, sizeof(answer), &fd) != 4)
 		ret = -EPIPE;
 	close(sock);
-	track_leave(t);
+	track_stop(t);
 	return ret ? err_sys(err, ret, "the process that keeps the tracking has gone") : 0;
 }
 

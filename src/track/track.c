@@ -37,20 +37,22 @@
 #include "remote/remote.h"
 
 #define REGIONS 512
+#define USER_END (1ULL << 47)
 /* Pages armed at a time: the target's mappings are locked meanwhile (0.6 ms). */
 #define PAGES_AT_ONCE 16384
-/* Bytes let go at a time, for the same reason; a multiple of a huge page. */
-#define UNREGISTER_STEP (16ULL << 20)
 
 struct track {
 	pid_t pid;
 	int uffd, procfd, pagemap;
 	int maps;        /* for PROCMAP_QUERY */
+	bool moves_bare; /* see moves_bare() */
 	struct buf text; /* of the maps, kept for its room */
 };
 
-static void track_close(struct track *t)
+void track_stop(struct track *t)
 {
+	if (!t)
+		return;
 	io_close_fd(&t->uffd);
 	io_close_fd(&t->procfd);
 	io_close_fd(&t->pagemap);
@@ -58,6 +60,8 @@ static void track_close(struct track *t)
 	buf_done(&t->text);
 	free(t);
 }
+
+static bool moves_bare(void);
 
 static int new_track(pid_t pid, int uffd, struct track **ret, struct err *err)
 {
@@ -69,23 +73,18 @@ static int new_track(pid_t pid, int uffd, struct track **ret, struct err *err)
 		return err->error;
 	}
 	*t = (struct track){.pid = pid, .uffd = uffd, .procfd = -1, .pagemap = -1, .maps = -1};
+	t->moves_bare = moves_bare();
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	t->procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	t->pagemap = openat(t->procfd, "pagemap", O_RDONLY | O_CLOEXEC);
 	t->maps = openat(t->procfd, "maps", O_RDONLY | O_CLOEXEC);
 	if (t->procfd < 0 || t->pagemap < 0 || t->maps < 0) {
 		err_sys(err, -errno, "cannot open /proc/%d/pagemap", pid);
-		track_close(t);
+		track_stop(t);
 		return err->error;
 	}
 	*ret = t;
 	return 0;
-}
-
-void track_leave(struct track *t)
-{
-	if (t)
-		track_close(t);
 }
 
 int track_adopt(pid_t pid, int uffd, struct track **ret, struct err *err)
@@ -120,7 +119,7 @@ static int refuse_tracked(const struct track *t, struct err *err)
 	struct page_region v;
 	struct pm_scan_arg a = {
 		.size = sizeof(a),
-		.end = 1ULL << 47,
+		.end = USER_END,
 		.vec = (uintptr_t)&v,
 		.vec_len = 1,
 		.max_pages = 1,
@@ -153,6 +152,52 @@ int track_probe(struct err *err)
 	if (!pagemap_has_scan(pagemap))
 		return cannot(-ENOTTY, "PAGEMAP_SCAN", err);
 	return set_up(fd, err);
+}
+
+/* 1 or 0: has the page the category?  Arms it, too, when it has, with PM_SCAN_WP_MATCHING. */
+static int scan_page(int pagemap, const uint8_t *page, uint64_t category, uint64_t flags)
+{
+	struct page_region v;
+	struct pm_scan_arg a = {
+		.size = sizeof(a),
+		.flags = flags,
+		.start = (uintptr_t)page,
+		.end = (uintptr_t)page + PAGE_SIZE_4K,
+		.vec = (uintptr_t)&v,
+		.vec_len = 1,
+		.category_mask = category,
+		.return_mask = category,
+	};
+
+	return ioctl(pagemap, PAGEMAP_SCAN, &a);
+}
+
+/*
+ * Does a page that is moved (mremap) leave its protection behind?  Since Linux 6.13
+ * (mm/mremap.c, "clear uffd-wp PTE/PMD state on mremap()"); before it counts as
+ * unwritten in its new place, too, as soon as that is registered.  On two pages of ours.
+ */
+static bool moves_bare(void)
+{
+	__cleanup_fd int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	__cleanup_fd int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint8_t *p = mmap(NULL, 2 * PAGE_SIZE_4K, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *to = p + PAGE_SIZE_4K;
+	struct uffdio_register reg = {.range = {(uintptr_t)p, PAGE_SIZE_4K},
+				      .mode = UFFDIO_REGISTER_MODE_WP};
+	struct err ignored = ERR_INIT;
+	bool ret;
+
+	if (p == MAP_FAILED)
+		return false;
+	*(volatile uint8_t *)p = 1;
+	ret = fd >= 0 && !set_up(fd, &ignored) && !ioctl(fd, UFFDIO_REGISTER, &reg) &&
+	      scan_page(pagemap, p, PAGE_IS_WRITTEN, PM_SCAN_WP_MATCHING) == 1 &&
+	      mremap(p, PAGE_SIZE_4K, PAGE_SIZE_4K, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to &&
+	      scan_page(pagemap, to, PAGE_IS_WRITTEN, 0) == 1;
+	munmap(p, 2 * PAGE_SIZE_4K);
+	return ret;
 }
 
 /* From the lines "flags:" of /proc/PID/fdinfo/N: octal, O_* of open(2). */
@@ -314,21 +359,42 @@ static int is_registered(const struct track *t, const struct proc_map *m)
  * The race: 1. /proc/PID/maps says that [start, end) is a mapping; 2. the program
  * replaces it by a larger one; 3. we register [start, end), and the kernel cuts that in
  * two.  Once both parts have pages of their own they never become one again, and an
- * mremap(2) of the program's mapping fails, for ever.  So the kernel is asked again
- * right before and right after, and what was cut is given back at once, while the kernel still
- * joins it: both parts would have to be written to within these few microseconds.
+ * mremap(2) of the program's mapping fails, for ever.  So not the mapping is registered but
+ * all the room it is in, gaps included, up to the next thing that cannot be tracked:
+ * whatever has taken its place lies within.  Only where that border itself has moved
+ * meanwhile something can be cut: the kernel is asked again right before and right
+ * after, and what was cut is given back at once, while the kernel still joins it.
  * Test: mremap_never_fails_while_tracked.
  */
+struct room {
+	uint64_t start, end;
+	size_t first, last; /* its mappings: [first, last) of the maps */
+};
+
+/* The room that begins with mapping i, which is of a tracked kind. */
+static struct room room_at(const struct proc_maps *maps, size_t i)
+{
+	struct room r = {.start = i ? maps->v[i - 1].end : maps->v[i].start, .first = i, .last = i};
+
+	while (r.last < maps->n && is_tracked_kind(&maps->v[r.last]))
+		r.last++;
+	r.end = r.last < maps->n ? maps->v[r.last].start : maps->v[r.last - 1].end;
+	if (r.end > USER_END) /* [vsyscall] is the next */
+		r.end = maps->v[r.last - 1].end;
+	return r;
+}
+
+/* What is mapped right below and right above a room, and its outermost pages. */
 struct around {
-	struct procmap_query v[3]; /* below, the mapping itself, above; 0 to 0: none */
+	struct procmap_query v[4]; /* 0 to 0: none */
 };
 
 /* False: this kernel (before 6.11) does not tell. */
-static bool look_around(const struct track *t, uint64_t start, uint64_t end, struct around *a)
+static bool look_around(const struct track *t, const struct room *r, struct around *a)
 {
-	const uint64_t at[3] = {start ? start - 1 : 0, start, end};
+	const uint64_t at[4] = {r->start ? r->start - 1 : 0, r->start, r->end - 1, r->end};
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		a->v[i] = (struct procmap_query){.size = sizeof(a->v[i]), .query_addr = at[i]};
 		if (!ioctl(t->maps, PROCMAP_QUERY, &a->v[i]))
 			continue;
@@ -339,62 +405,101 @@ static bool look_around(const struct track *t, uint64_t start, uint64_t end, str
 	return true;
 }
 
+/* Does a mapping lie across the border of a room? */
+static bool reaches_across(const struct room *r, const struct around *a)
+{
+	for (int i = 0; i < 4; i++)
+		if ((a->v[i].vma_start < r->start && a->v[i].vma_end > r->start) ||
+		    (a->v[i].vma_start < r->end && a->v[i].vma_end > r->end))
+			return true;
+	return false;
+}
+
 static bool is_same(const struct procmap_query *a, const struct procmap_query *b)
 {
 	return a->vma_start == b->vma_start && a->vma_end == b->vma_end;
 }
 
-/* Is there a border now, with something on the other side that was not there before? */
-static bool was_cut(uint64_t start, uint64_t end, const struct around *before,
-		    const struct around *after)
+/* Is there a mapping now on the other side of a border that was not there before? */
+static bool was_cut(const struct room *r, const struct around *before, const struct around *after)
 {
-	return (after->v[0].vma_end == start && !is_same(&before->v[0], &after->v[0])) ||
-	       (after->v[2].vma_start == end && !is_same(&before->v[2], &after->v[2]));
+	return (after->v[0].vma_end == r->start && !is_same(&before->v[0], &after->v[0])) ||
+	       (after->v[3].vma_start == r->end && !is_same(&before->v[3], &after->v[3]));
 }
 
-/* 1: it is registered; 0: it cannot be, or not now: then it is copied at the stop. */
-static int register_running(const struct track *t, uint64_t start, uint64_t end)
+/* 1: it is registered; 0: not now: then it is copied at the stop; -EINVAL: something in it
+ * can never be (MAP_DROPPABLE); -ESRCH. */
+static int register_running(const struct track *t, const struct room *r)
 {
-	struct uffdio_register reg = {.range = {start, end - start},
+	struct uffdio_register reg = {.range = {r->start, r->end - r->start},
 				      .mode = UFFDIO_REGISTER_MODE_WP};
 	struct around before, after;
-	bool tells = look_around(t, start, end, &before);
+	bool tells = look_around(t, r, &before);
 
-	if (tells && (before.v[1].vma_start != start || before.v[1].vma_end != end))
+	if (tells && reaches_across(r, &before))
 		return 0;
-	/* Gone meanwhile, huge pages of hugetlbfs, tracked by the program itself. */
+	/* Other errors: gone meanwhile, tracked by the program itself. */
 	if (ioctl(t->uffd, UFFDIO_REGISTER, &reg))
-		return errno == ESRCH ? -ESRCH : 0;
-	if (!tells || !look_around(t, start, end, &after) || !was_cut(start, end, &before, &after))
+		return errno == ESRCH || errno == EINVAL ? -errno : 0;
+	if (!tells || !look_around(t, r, &after) || !was_cut(r, &before, &after))
 		return 1;
 	if (ioctl(t->uffd, UFFDIO_UNREGISTER, &reg.range))
 		return 1; /* gone already */
 	return 0;
 }
 
-/* A mapping that is not registered: from now on it is, if that can be. */
-static int take_up(struct round *r, const struct proc_map *m)
+static bool has_new(const struct track *t, const struct proc_maps *maps, const struct room *room)
 {
-	int ret = register_running(r->t, m->start, m->end);
+	for (size_t i = room->first; i < room->last; i++)
+		if (!is_registered(t, &maps->v[i]))
+			return true;
+	return false;
+}
 
-	return ret == 1 ? arm(r, m->start, m->end, true) : ret;
+/* One by one.  Pages that were armed elsewhere and moved here may be armed still (Linux
+ * before 6.13): so all pages of what is new are told. */
+static int visit_each(struct round *r, const struct proc_maps *maps, const struct room *room)
+{
+	for (size_t i = room->first; i < room->last; i++) {
+		const struct proc_map *m = &maps->v[i];
+		const struct room own = {.start = m->start, .end = m->end};
+		bool is_new = !is_registered(r->t, m);
+		int ret = is_new ? register_running(r->t, &own) : 1;
+
+		if (ret == -ESRCH)
+			return ret;
+		if (ret == 1 && (ret = arm(r, m->start, m->end, is_new)))
+			return ret;
+	}
+	return 0;
+}
+
+static int visit_room(struct round *r, const struct proc_maps *maps, const struct room *room)
+{
+	if (has_new(r->t, maps, room)) {
+		int ret = r->t->moves_bare ? register_running(r->t, room) : -EINVAL;
+
+		if (ret == -EINVAL)
+			return visit_each(r, maps, room);
+		if (ret < 0)
+			return ret;
+	}
+	/* What is registered and was not armed counts as written. */
+	return arm(r, room->start, room->end, false);
 }
 
 static int visit(struct round *r, const struct proc_maps *maps)
 {
 	for (size_t i = 0; i < maps->n; i++) {
-		const struct proc_map *m = &maps->v[i];
+		struct room room;
 		int ret;
 
-		if (!is_tracked_kind(m))
+		if (!is_tracked_kind(&maps->v[i]))
 			continue;
-		ret = is_registered(r->t, m);
-		if (ret == 0)
-			ret = take_up(r, m);
-		else if (ret == 1)
-			ret = arm(r, m->start, m->end, false);
-		if (ret)
+		room = room_at(maps, i);
+		if ((ret = visit_room(r, maps, &room)))
 			return ret;
+		i = room.last - 1;
 	}
 	return tell(r);
 }
@@ -472,49 +577,9 @@ int track_start(struct remote *r, struct track **ret, struct err *err)
 		return ret_code;
 	if ((ret_code = refuse_tracked(t, err)) || (ret_code = set_up(t->uffd, err)) ||
 	    (ret_code = track_check(t, err)) || (ret_code = claim(t, err))) {
-		track_close(t);
+		track_stop(t);
 		return ret_code;
 	}
 	*ret = t;
 	return 0;
-}
-
-/* --- the end --- */
-
-/*
- * Taking the protection off 1 GiB takes 25 ms.  Left to close(), the kernel would do
- * so in one go, with all page faults of the program waiting.  In steps, and the mapping
- * stays one: it is unregistered as a whole, when nothing is left to be taken off.
- */
-static void unregister(const struct track *t, const struct proc_map *m)
-{
-	struct uffdio_range all = {m->start, m->end - m->start};
-	uint64_t at = m->start;
-
-	while (at < m->end) {
-		uint64_t next = ALIGN_DOWN(at, UNREGISTER_STEP) + UNREGISTER_STEP;
-		struct uffdio_writeprotect w = {
-			.range = {at, (next < m->end ? next : m->end) - at}};
-
-		if (ioctl(t->uffd, UFFDIO_WRITEPROTECT, &w) && errno != EAGAIN)
-			return; /* gone, or changed: close() does it */
-		at += w.range.len;
-	}
-	if (ioctl(t->uffd, UFFDIO_UNREGISTER, &all))
-		return;
-}
-
-void track_stop(struct track *t)
-{
-	struct err ignored = ERR_INIT;
-	struct proc_maps maps = {0};
-
-	if (!t)
-		return;
-	if (t->procfd >= 0 && !read_maps(t, &maps, &ignored))
-		for (size_t i = 0; i < maps.n; i++)
-			if (is_tracked_kind(&maps.v[i]))
-				unregister(t, &maps.v[i]);
-	proc_maps_done(&maps);
-	track_close(t);
 }

@@ -66,8 +66,13 @@ struct track;
  */
 int track_start(struct remote *r, struct track **ret, struct err *err) __must_check;
 
-/* Ends it, and takes the protection off, 25 ms a GiB, step by step: the target may
- * run.  Accepts NULL. */
+/*
+ * Ends it, unless another process holds the userfaultfd and goes on.  The target may run;
+ * the kernel takes the protection off, 26 ms a GiB, and what the target maps or
+ * touches for the first time waits so long.  (In steps it would be no faster: the last
+ * one goes over all pages again, and a mapping that grows between two steps is cut in
+ * two.)  Accepts NULL.
+ */
 void track_stop(struct track *t);
 
 /* Called for each written range, ascending, page-aligned; != 0 ends the round. */
@@ -85,9 +90,6 @@ int track_round(struct track *t, track_fn fn, void *arg, uint64_t *ret_bytes,
 /* Can all writes of the target be seen, as far as its open files tell?  -ENOTSUP
  * with the reason when not.  For each round; the last time when it is stopped. */
 int track_check(const struct track *t, struct err *err) __must_check;
-
-/* Frees t without taking the protection off: another process goes on with it. */
-void track_leave(struct track *t);
 
 /* --- for who hands the tracking on to another process --- */
 

@@ -386,15 +386,10 @@ lifeline_is_replaced() {
 
 try a_job_that_nobody_interrupts a_job_that_nobody_interrupts
 LIMIT=120 try fifty_kills_at_random kills user 50 0
-# OPEN DEFECT: now and then one of these fails: of a program with threads that is killed, with
-# its namespace, while it is being saved, the guardian may wait for ever.  So they are for
-# who looks for the reason: RUN_KILLS=full.
-if [[ ${RUN_KILLS-} == full ]]; then
-	LIMIT=120 try fifty_kills_with_threads kills user 50 3
-	LIMIT=90 try twenty_kills_as_root kills root 20 3 --keep 2
-	LIMIT=90 try twenty_kills_with_new_ids kills user 20 2 --pause=copy --new-ids
-	LIMIT=90 try ten_kills_with_short_pauses kills user 10 2 --pause=short
-fi
+LIMIT=120 try fifty_kills_with_threads kills user 50 3
+LIMIT=90 try twenty_kills_as_root kills root 20 3 --keep 2
+LIMIT=90 try twenty_kills_with_new_ids kills user 20 2 --pause=copy --new-ids
+LIMIT=90 try ten_kills_with_short_pauses kills user 10 2 --pause=short
 try sigterm_sigusr1_sigxcpu_mean_leave sigterm_sigusr1_sigxcpu_mean_leave
 try makes_one_at_each_interval makes_one_at_each_interval
 try killed_at_each_move_of_the_older_images killed_at_each_move_of_the_older_images
