@@ -359,6 +359,7 @@ int job_init(struct job *j, const struct checkpoint_options *o, int front, struc
 		.notice = notice,
 		.notice_arg = j,
 		.ignore_child = o->ignore_child,
+		.is_unborn = o->is_unborn,
 		.excluded = o->excluded,
 		.nexcluded = o->nexcluded,
 		.job = o->job,

@@ -29,6 +29,9 @@ struct checkpoint_options {
 	const char *image;  /* path; relative to the working directory */
 	bool kill;          /* end the program once the image is safe */
 	pid_t ignore_child; /* a child of the program that is ours, or 0 */
+	/* It stands before its first instruction: signals that came to it are not of the program
+	 * that begins there. */
+	bool is_unborn;
 	enum checkpoint_pause pause;
 	bool incremental; /* store what was written since the last such checkpoint */
 	unsigned threads; /* that copy memory; 0: as many as make sense */

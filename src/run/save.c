@@ -27,6 +27,7 @@ static int save(const struct jobrun *r, enum save_kind kind, bool quiet, struct 
 		.pid = r->child.pid,
 		.image = name,
 		.kill = kind == SAVE_LAST,
+		.is_unborn = kind == SAVE_FIRST,
 		/* The others find it stopped anyway: rounds would be in vain. */
 		.pause = kind == SAVE_INTERVAL ? r->o->pause : PAUSE_COPY,
 		.threads = r->o->threads,

@@ -40,6 +40,11 @@ static int capture(struct capture *c, struct process *p, struct err *err)
 		err_sys(err, ret, "cannot read the signal handlers");
 	if (ret)
 		return ret;
+	/* Among them: SIGHUP, which the kernel sends to a group that is stopped when the last
+	 * process above it ends (kernel/exit.c, kill_orphaned_pgrp): at each restart it would
+	 * die of it.  Test: sighup_before_its_first_instruction. */
+	if (c->is_unborn)
+		return 0;
 	return state_peek_pending(c->remote->pid, true, &p->pending, &p->npending, err);
 }
 

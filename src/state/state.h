@@ -25,6 +25,7 @@ struct capture {
 	void (*notice)(void *arg, const char *text);
 	void *notice_arg;
 	pid_t ignore_child;           /* a child of the target that is our own helper, or 0 */
+	bool is_unborn;               /* see checkpoint_options */
 	const struct proc_maps *maps; /* before our scratch mapping was there */
 	bool tracked;                 /* track/track.h: runs are told apart by RUN_UNCHANGED */
 	const struct early_advice *early_advice;   /* state/advice.h; may be NULL or empty */

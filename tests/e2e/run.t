@@ -138,6 +138,36 @@ sigterm_sigusr1_sigxcpu_mean_leave() {
 	each_once 60
 }
 
+# The kernel sends it to a stopped program when godwit run dies: no part of the first image.
+sighup_before_its_first_instruction() {
+	become user
+	local guardian
+	export GODWIT_FAULT='timers' GODWIT_FAULT_STOP=1
+	job -- "$SUBJECTS/lines" "$CTL"
+	unset GODWIT_FAULT GODWIT_FAULT_STOP
+	wait_for 20 _guardian_stands
+	guardian=$(_stopped_guardian)
+	program || fail "where is the program?"
+	kill -HUP "$PROGRAM"
+	kill -CONT "$guardian"
+	ended
+	[[ $RC == 129 && -e job.ckpt && ! -s out ]] || fail "exit status $RC, $(ls), $(cat out)"
+	wait_for 10 none_left
+	job -- "$SUBJECTS/lines" "$CTL"
+	wait_alive "$PID" 30 has_lines 3
+	: >"$CTL/release"
+	ended
+	[[ $RC == 0 ]] || fail "exit status $RC"
+}
+_stopped_guardian() {
+	local p comm state
+	for p in $(ours); do
+		{ read -r comm <"/proc/$p/comm" && state=$(awk '/^State/ { print $2 }' "/proc/$p/status"); } 2>/dev/null
+		[[ $comm == godwit-guardian && $state == T ]] && echo "$p"
+	done
+}
+_guardian_stands() { [[ -n $(_stopped_guardian) ]]; }
+
 makes_one_at_each_interval() {
 	become user
 	job --every 0.05s --keep 2 -- "$SUBJECTS/lines" "$CTL"
@@ -391,6 +421,7 @@ LIMIT=90 try twenty_kills_as_root kills root 20 3 --keep 2
 LIMIT=90 try twenty_kills_with_new_ids kills user 20 2 --pause=copy --new-ids
 LIMIT=90 try ten_kills_with_short_pauses kills user 10 2 --pause=short
 try sigterm_sigusr1_sigxcpu_mean_leave sigterm_sigusr1_sigxcpu_mean_leave
+try sighup_before_its_first_instruction sighup_before_its_first_instruction
 try makes_one_at_each_interval makes_one_at_each_interval
 try killed_at_each_move_of_the_older_images killed_at_each_move_of_the_older_images
 try status_is_the_programs status_is_the_programs
