@@ -247,6 +247,7 @@ static const struct step steps_live[] = {
 	{"track", live_track},
 	{"rounds", live_rounds},
 	{"look", job_look},
+	{"last rounds", live_last_rounds},
 	{"stop", job_stop},
 	{"last look", live_last_look},
 	{"prepare", job_prepare},

@@ -17,6 +17,7 @@
 int live_begin(struct job *j, struct err *err) __must_check;
 int live_track(struct job *j, struct err *err) __must_check;
 int live_rounds(struct job *j, struct err *err) __must_check;
+int live_last_rounds(struct job *j, struct err *err) __must_check;
 int live_last_look(struct job *j, struct err *err) __must_check;
 int live_arm(struct job *j, struct err *err) __must_check;
 int live_snapshot(struct job *j, struct err *err) __must_check;

@@ -112,6 +112,13 @@ static int cannot(int error, const char *call, struct err *err)
 			     "seccomp=unconfined); see: godwit doctor");
 }
 
+static int tracked_already(const struct track *t, struct err *err)
+{
+	err_refuse(err, "memory of process %d is tracked already, by itself or by another tool",
+		   t->pid);
+	return err_hint(err, "end the other one first");
+}
+
 /* Is anything of the process tracked, by the program itself or by another tool?  Our
  * arming would blind them. */
 static int refuse_tracked(const struct track *t, struct err *err)
@@ -129,9 +136,7 @@ static int refuse_tracked(const struct track *t, struct err *err)
 
 	if (ioctl(t->pagemap, PAGEMAP_SCAN, &a) <= 0)
 		return 0;
-	err_refuse(err, "memory of process %d is tracked already, by itself or by another tool",
-		   t->pid);
-	return err_hint(err, "end the other one first");
+	return tracked_already(t, err);
 }
 
 static int set_up(int uffd, struct err *err)
@@ -420,11 +425,25 @@ static bool is_same(const struct procmap_query *a, const struct procmap_query *b
 	return a->vma_start == b->vma_start && a->vma_end == b->vma_end;
 }
 
-/* Is there a mapping now on the other side of a border that was not there before? */
-static bool was_cut(const struct room *r, const struct around *before, const struct around *after)
+/* Is there a mapping now on the other side of a border that was not there before?  Then
+ * the one on our side is let go; the others of the room stay: while one is registered no other
+ * tracker begins. */
+static bool give_back_cut(const struct track *t, const struct room *r, const struct around *before,
+			  const struct around *after)
 {
-	return (after->v[0].vma_end == r->start && !is_same(&before->v[0], &after->v[0])) ||
-	       (after->v[3].vma_start == r->end && !is_same(&before->v[3], &after->v[3]));
+	const struct procmap_query *ours[2] = {&after->v[1], &after->v[2]};
+	bool cut[2] = {after->v[0].vma_end == r->start && !is_same(&before->v[0], &after->v[0]),
+		       after->v[3].vma_start == r->end && !is_same(&before->v[3], &after->v[3])};
+	bool any = false;
+
+	for (int i = 0; i < 2; i++) {
+		struct uffdio_range range = {ours[i]->vma_start,
+					     ours[i]->vma_end - ours[i]->vma_start};
+
+		if (cut[i] && range.len)
+			any |= !ioctl(t->uffd, UFFDIO_UNREGISTER, &range);
+	}
+	return any;
 }
 
 /* 1: it is registered; 0: not now: then it is copied at the stop; -EINVAL: something in it
@@ -441,11 +460,9 @@ static int register_running(const struct track *t, const struct room *r)
 	/* Other errors: gone meanwhile, tracked by the program itself. */
 	if (ioctl(t->uffd, UFFDIO_REGISTER, &reg))
 		return errno == ESRCH || errno == EINVAL ? -errno : 0;
-	if (!tells || !look_around(t, r, &after) || !was_cut(r, &before, &after))
-		return 1;
-	if (ioctl(t->uffd, UFFDIO_UNREGISTER, &reg.range))
-		return 1; /* gone already */
-	return 0;
+	if (tells && look_around(t, r, &after))
+		return !give_back_cut(t, r, &before, &after);
+	return 1;
 }
 
 static bool has_new(const struct track *t, const struct proc_maps *maps, const struct room *room)
@@ -550,8 +567,12 @@ static int claim(struct track *t, struct err *err)
 			.range = {maps.v[i].start, maps.v[i].end - maps.v[i].start},
 			.mode = UFFDIO_REGISTER_MODE_WP};
 
-		if (is_tracked_kind(&maps.v[i]) && !ioctl(t->uffd, UFFDIO_REGISTER, &reg))
+		if (!is_tracked_kind(&maps.v[i]))
+			continue;
+		if (!ioctl(t->uffd, UFFDIO_REGISTER, &reg))
 			done = true;
+		else if (errno == EBUSY)
+			ret = tracked_already(t, err);
 	}
 	proc_maps_done(&maps);
 	if (!ret && !done)
