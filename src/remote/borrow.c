@@ -74,7 +74,8 @@ int remote_wait_bell(struct remote *r, struct tracee *t, uint64_t unit,
 	for (;;) {
 		int status, sig, pass = 0;
 
-		if (remote_wait_thread(t->tid, &status) || WIFEXITED(status) || WIFSIGNALED(status))
+		if (remote_wait_thread(r, t->tid, &status) || WIFEXITED(status) ||
+		    WIFSIGNALED(status))
 			return remote_died(r, err);
 		sig = WSTOPSIG(status);
 		if (status >> 16 == 0) {

@@ -47,7 +47,7 @@ int remote_write_units(struct remote *r, size_t from, struct err *err) __must_ch
  * wait.c: waits until a thread of ours reports, as waitpid(2) does.  0 and *status; -ECHILD: it
  * has ended, or its process was killed.
  */
-int remote_wait_thread(pid_t tid, int *status) __must_check;
+int remote_wait_thread(const struct remote *r, pid_t tid, int *status) __must_check;
 /* Is there nothing of the thread that could run, whether that was reported or not? */
 bool remote_has_ended(pid_t tid);
 

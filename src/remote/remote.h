@@ -42,7 +42,9 @@ struct tracee {
 	uint64_t sigmask;             /* the program's */
 	bool knows_rseq;              /* it is in rseq */
 	struct remote_rseq rseq;
-	size_t kept_at; /* its vector registers stand at kept_at - 1 in remote.kept, if any do */
+	bool knows_files; /* it is in own_files */
+	bool own_files;   /* not the leader's descriptors: clone without CLONE_FILES */
+	size_t kept_at;   /* its vector registers stand at kept_at - 1 in remote.kept, if any do */
 };
 
 /* One stopped process. */
@@ -139,6 +141,8 @@ int remote_run_each(struct remote *r, const struct call *calls, size_t n, size_t
 /* Vector registers of a stopped thread, as NT_X86_XSTATE has them: to buf, which has *len
  * bytes; *len becomes what there is.  0 or a negative errno. */
 int remote_xstate(const struct tracee *t, void *buf, size_t *len) __must_check;
+/* Has it a table of descriptors that is not the leader's? */
+bool remote_has_own_files(const struct remote *r, struct tracee *t);
 /* Its restartable sequences; none where the kernel knows none.  0 or a negative errno. */
 int remote_rseq(struct tracee *t, struct remote_rseq *ret) __must_check;
 

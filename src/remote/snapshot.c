@@ -44,7 +44,7 @@ static enum happened wait_event(struct remote *r, pid_t tid, int *ret)
 		unsigned long message = 0;
 		int status;
 
-		if (remote_wait_thread(tid, &status))
+		if (remote_wait_thread(r, tid, &status))
 			return ENDED;
 		if (!WIFSTOPPED(status)) {
 			*ret = WIFEXITED(status) ? WEXITSTATUS(status) : -1;

@@ -54,7 +54,7 @@ static int run_to_exit(struct remote *r, struct tracee *t, int64_t *ret, struct 
 
 		if (ptrace(PTRACE_SYSCALL, t->tid, 0, 0))
 			return remote_died(r, err);
-		if (remote_wait_thread(t->tid, &status))
+		if (remote_wait_thread(r, t->tid, &status))
 			return remote_died(r, err);
 		if (!WIFSTOPPED(status))
 			return remote_died(r, err);

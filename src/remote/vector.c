@@ -1,5 +1,5 @@
 /*
- * Vector registers and restartable sequences of a stopped thread.
+ * Vector registers, restartable sequences and whose descriptors: of a stopped thread.
  *
  * Of the first few thousand threads they are read as soon as each has stopped, while others
  * may still run, and kept: it shortens the time in which all must stand still.
@@ -8,9 +8,12 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/io.h"
 
@@ -42,6 +45,15 @@ static int ask_rseq(struct tracee *t)
 	return 0;
 }
 
+bool remote_has_own_files(const struct remote *r, struct tracee *t)
+{
+	if (!t->knows_files)
+		t->own_files =
+			t->tid != r->pid && syscall(SYS_kcmp, r->pid, t->tid, KCMP_FILES, 0, 0) > 0;
+	t->knows_files = true;
+	return t->own_files;
+}
+
 int remote_rseq(struct tracee *t, struct remote_rseq *ret)
 {
 	int error = t->knows_rseq ? 0 : ask_rseq(t);
@@ -68,6 +80,7 @@ void remote_read_early(struct remote *r, struct tracee *t)
 
 	/* What fails here is asked again later, and told then. */
 	t->knows_rseq = !ask_rseq(t);
+	(void)remote_has_own_files(r, t);
 	if (r->kept_len + len > KEPT_MAX)
 		return;
 	v = io_grow(r->kept, &r->kept_cap, r->kept_len + len, 1, &ignored);

@@ -30,10 +30,12 @@ bool remote_has_ended(pid_t tid)
 	       st.state == 'Z' || st.state == 'X';
 }
 
-int remote_wait_thread(pid_t tid, int *status)
+/* Of the first thread: its end may be known before it is reported. */
+static int wait_leader(pid_t tid, int *status)
 {
+	struct timespec moment = {.tv_nsec = 10 * 1000};
+
 	for (;;) {
-		struct timespec moment = {.tv_nsec = 1000 * 1000};
 		siginfo_t any = {0};
 		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
 
@@ -48,5 +50,17 @@ int remote_wait_thread(pid_t tid, int *status)
 		if (remote_has_ended(tid))
 			return waitpid(tid, status, __WALL | WNOHANG) == tid ? 0 : -ECHILD;
 		nanosleep(&moment, NULL);
+		if (moment.tv_nsec < 1000 * 1000)
+			moment.tv_nsec *= 2;
 	}
+}
+
+int remote_wait_thread(const struct remote *r, pid_t tid, int *status)
+{
+	if (tid == r->pid)
+		return wait_leader(tid, status);
+	while (waitpid(tid, status, __WALL) != tid)
+		if (errno != EINTR)
+			return -ECHILD;
+	return 0;
 }

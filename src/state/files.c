@@ -327,7 +327,7 @@ static int refuse_private_tables(const struct capture *c, struct err *err)
 	const struct remote *r = c->remote;
 
 	for (size_t i = 1; i < r->n; i++)
-		if (syscall(SYS_kcmp, r->pid, r->threads[i].tid, KCMP_FILES, 0, 0) > 0) {
+		if (remote_has_own_files(r, &r->threads[i])) {
 			err_refuse(err,
 				   "cannot save thread %d of process %d: it has descriptors of its "
 				   "own",
