@@ -248,7 +248,7 @@ class Table:
         peer = statistics.median(criu) if criu else None
         self.rows.append({"measure": name, "value": value, "floor": floor, "ratio": ratio,
                           "goal": goal, "goal_is": "ratio" if ratio_goal else unit,
-                          "unit": unit, "reached": reached, "criu": peer,
+                          "at_least": at_least, "unit": unit, "reached": reached, "criu": peer,
                           "values": values, "floors": floors})
         print(self.columns % (
             name, f"{value:.2f} {unit}", "-" if floor is None else f"{floor:.2f} {unit}",

@@ -10,9 +10,9 @@ median of each and the median of the paired ratios (or differences).
 Environment: B (build folder), BENCH_DIR (where images go, default /dev/shm),
 BENCH_PAIRS (default 9, at least 7 for figures that count), BENCH_MIB (default
 1024), BENCH_ROWS (comma-separated beginnings of the names of groups of rows: small,
-large, threads, live, incremental, short, compress, downtime:64, downtime:1024, downtime:4096, bulk,
+large, preload, threads, live, incremental, short, compress, downtime:64, downtime:1024, downtime:4096, bulk,
 slower; default all).  What migration needs is told in migrate.py.
-Writes the same rows to B/bench.json.  Exit 0 also when a goal is missed:
+Writes the same rows to B/bench.json, and a picture of them to B/bench.svg.  Exit 0 also when a goal is missed:
 this is a measurement, no test; exit 1 when something did not work at all.
 """
 import contextlib
@@ -28,6 +28,7 @@ import time
 
 from measure import (MIB, PAIRS, READ, ROWS, SMALL_PAIRS, WRITE, Control, Criu, Failed, Godwit, Running,
                      Subject, Table, end_children, machine, ms, program, run)
+import chart
 import images
 from migrate import MigrateRows, groups
 
@@ -128,7 +129,33 @@ class Bench:
                            goal, criu=self.peer(pauses), ratio_goal=True)
             self.table.add(f"{MIB} MiB: checkpoint, memory, {how}", [max(memory)], [], 16,
                            "MiB")
+        self.two_beside_one(s)
         s.end()
+
+    def two_beside_one(self, s):
+        """Pause with two copying threads; floor: the same with one."""
+        took = {1: [], 2: []}
+        for _ in range(PAIRS):
+            for threads, values in took.items():
+                best = []
+                for _ in range(2):
+                    self.godwit.forget()
+                    best.append(ms(s.pause_during(self.godwit.checkpoint(s, threads=threads))[0]))
+                values.append(min(best))
+            self.godwit.forget()
+        self.table.add(f"{MIB} MiB: pause, two threads beside one", took[2], took[1], 0.65, ratio_goal=True)
+
+    def preloaded(self):
+        """A program with libckpt.so that takes no checkpoint; floor: the same without."""
+        for kind in ("cpu", "malloc", "syscall", "pthread"):
+            took = {"": [], program("libckpt.so"): []}
+            for i in range(3 * PAIRS):
+                for preload in sorted(took, reverse=i % 2):
+                    env = dict(os.environ, **({"LD_PRELOAD": preload} if preload else {}))
+                    out = subprocess.run([program("bench/loops"), kind], env=env, stdout=subprocess.PIPE, text=True,
+                                         check=True, timeout=PATIENCE)
+                    took[preload].append(ms(int(out.stdout)))
+            self.table.add(f"preloaded: {kind} loop", took[program("libckpt.so")], took[""], 1.01, ratio_goal=True)
 
     def large_restart(self):
         """To the next output; floor: read() of the image to fresh memory, by
@@ -235,6 +262,7 @@ class Bench:
         for name, method, arguments in (
                 ("small", self.small_checkpoint, ()), ("small", self.small_restart, ()),
                 ("large", self.large_checkpoint, ()), ("large", self.large_restart, ()),
+                ("preload", self.preloaded, ()),
                 ("threads", self.threads, (100, 2)), ("threads", self.threads, (1000, 20)),
                 ("live", self.live, (MIB, ((0, 5), (10, 5), (100, 10)))),
                 ("live", self.live, (4 * MIB, ((0, 10), (100, 30)))),
@@ -266,6 +294,7 @@ def main():
         with open(program("bench.json"), "w", encoding="utf-8") as f:
             json.dump({"machine": here, "rows": bench.table.rows}, f, indent=1)
             f.write("\n")
+        chart.main(program("bench.json"), program("bench.svg"))
     except OSError as e:
         print(f"bench: the figures are not kept: {e}", file=sys.stderr)
     return 0
