@@ -92,7 +92,7 @@ SUBJECTS := $(call built,,$(filter-out %/refuse32.c,$(wildcard tests/subjects/*.
 $(B)/subjects/%+static: LINK = -static
 $(B)/subjects/%+nopie: LINK = -no-pie -fno-pie
 define subject_rule
-$(B)/subjects/%$(1): tests/subjects/%.$(2) tests/subjects/subject.h
+$(B)/subjects/%$(1): tests/subjects/%.$(2) $(wildcard tests/subjects/*.h)
 	@mkdir -p $$(@D)
 	$$(call say,SUBJECT,$$@)
 	$$(Q)$(3) -o $$@ $$< $$(LINK)

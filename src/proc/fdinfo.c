@@ -58,16 +58,19 @@ static int add_lock(struct fdinfo *f, const char *line, struct err *err)
 	return 0;
 }
 
-/* inotify wd:1 ino:3c51a sdev:fe00000 mask:fff ignored_mask:0 fhandle-bytes:8
- * fhandle-type:1 f_handle:1ac5030000000000, on one line; the handle may be missing */
+/* inotify wd:a ino:3c51a sdev:fe00000 mask:fff ignored_mask:0 fhandle-bytes:8
+ * fhandle-type:1 f_handle:1ac5030000000000, on one line; the handle may be missing.
+ * All are hexadecimal, also wd (fs/notify/fdinfo.c, inotify_fdinfo). */
 static int add_watch(struct fdinfo *f, const char *line, struct err *err)
 {
 	struct fdinfo_watch w = {0}, *v;
+	uint32_t wd;
 	const char *handle = strstr(line, " fhandle-bytes:"), *hex = strstr(line, " f_handle:");
 
-	if (sscanf(line, "inotify wd:%" SCNd32 " ino:%" SCNx64 " sdev:%" SCNx64 " mask:%" SCNx32,
-		   &w.wd, &w.ino, &w.sdev, &w.mask) != 4)
+	if (sscanf(line, "inotify wd:%" SCNx32 " ino:%" SCNx64 " sdev:%" SCNx64 " mask:%" SCNx32,
+		   &wd, &w.ino, &w.sdev, &w.mask) != 4)
 		return err_set(err, -EPROTO, "fdinfo: strange line '%.80s'", line);
+	w.wd = (int32_t)wd;
 	if (handle && hex &&
 	    sscanf(handle, " fhandle-bytes:%" SCNx32 " fhandle-type:%" SCNx32, &w.handle_len,
 		   &w.handle_type) == 2 &&

@@ -20,6 +20,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/refusal.h"
 #include "proc/status.h"
 
 static void fill_unit(const struct remote *r, size_t thread, uint8_t unit[ARCH_UNIT_STRIDE])
@@ -234,19 +235,18 @@ int remote_check(struct remote *r, const struct proc_maps *maps, struct err *err
 	if ((ret = proc_parse_status(b.p, &st, err)))
 		return ret;
 	if (st.seccomp) {
-		err_refuse(err, "process %d has a seccomp filter", r->pid);
-		return err_hint(err, "start it without the filter (a sandbox or container option)");
+		return err_refuse_as(err, REFUSED_SECCOMP, "process %d has a seccomp filter",
+				     r->pid);
 	}
 	if (st.shadow_stack) {
-		err_refuse(err, "process %d has a user shadow stack", r->pid);
-		return err_hint(err, "start it with GLIBC_TUNABLES=glibc.cpu.hwcaps=-SHSTK");
+		return err_refuse_as(err, REFUSED_SHADOW_STACK,
+				     "process %d has a user shadow stack", r->pid);
 	}
 	r->bell = choose_bell(&st);
 	if (!r->bell) {
-		err_refuse(err, "process %d has each signal pending that could be lent to it",
-			   r->pid);
-		return err_hint(
-			err, "let it take its pending SIGURG, SIGWINCH, SIGCHLD or SIGCONT first");
+		return err_refuse_as(err, REFUSED_NO_BELL,
+				     "process %d has each signal pending that could be lent to it",
+				     r->pid);
 	}
 	if ((ret = read_ns_ids(r, &st, err)))
 		return ret;

@@ -29,6 +29,7 @@
 #include "base/fault.h"
 #include "base/guardian.h"
 #include "base/io.h"
+#include "base/refusal.h"
 #include "proc/status.h"
 
 /* A thread in an uninterruptible wait does not stop; how long to wait for it. */
@@ -86,9 +87,9 @@ static int explain_denied(struct remote *r, int error, struct err *err)
 			return err_set(err, -EALREADY, "another godwit is at work on process %d",
 				       r->pid);
 		if (st.tracer) {
-			err_refuse(err, "process %d is traced already, by process %d", r->pid,
-				   st.tracer);
-			return err_hint(err, "end that debugger, strace or checkpoint first");
+			return err_refuse_as(err, REFUSED_TRACED,
+					     "process %d is traced already, by process %d", r->pid,
+					     st.tracer);
 		}
 		if (geteuid() != 0 && (st.uid[0] != geteuid() || st.uid[2] != geteuid())) {
 			err_perm(err, "process %d belongs to user %u, you are user %u", r->pid,
@@ -101,9 +102,9 @@ static int explain_denied(struct remote *r, int error, struct err *err)
 		if (stat.num_threads < 2)
 			return err_set(err, -ESRCH, "process %d has ended (it is a zombie)",
 				       r->pid);
-		err_refuse(err, "the first thread of process %d has ended, others run on", r->pid);
-		return err_hint(err, "not supported yet: let the first thread wait for the others "
-				     "(pthread_join) instead of leaving by pthread_exit");
+		return err_refuse_as(err, REFUSED_LEADER,
+				     "the first thread of process %d has ended, others run on",
+				     r->pid);
 	}
 	if (!io_read_file(AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope", &b))
 		scope = atoi(b.p);
@@ -256,9 +257,9 @@ static int explain_no_stop(const struct remote *r, pid_t tid, struct err *err)
 	pid_t child = vfork_child(r, tid);
 
 	if (child) {
-		err_refuse(err, "thread %d waits for a child made by vfork(), process %d", tid,
-			   child);
-		return err_hint(err, "try again when that child has ended or executed a program");
+		return err_refuse_as(err, REFUSED_VFORK,
+				     "thread %d waits for a child made by vfork(), process %d", tid,
+				     child);
 	}
 	err_set(err, -EBUSY, "thread %d does not stop: it is in an uninterruptible wait", tid);
 	return err_hint(err,
@@ -324,8 +325,7 @@ static int read_thread(struct remote *r, struct tracee *t, struct err *err)
 		return err_sys(err, -errno, "cannot read the registers of thread %d of process %d",
 			       t->tid, r->pid);
 	if (t->regs.cs != 0x33) {
-		err_refuse(err, "process %d is a 32-bit program", r->pid);
-		return err_hint(err, "only 64-bit (x86-64) programs can be checkpointed");
+		return err_refuse_as(err, REFUSED_32_BIT, "process %d is a 32-bit program", r->pid);
 	}
 	/* Written back at once: it holds even if we are killed now. */
 	if (arch_fix_eintr(&t->regs) && ptrace(PTRACE_SETREGS, t->tid, 0, &t->regs))

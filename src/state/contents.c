@@ -30,11 +30,11 @@ uint32_t contents_find(const struct process *p, uint64_t ino)
 
 /* --- capture --- */
 
-static int refuse(const struct file_content *f, const char *what, const char *hint, struct err *err)
+static int refuse(const struct file_content *f, const char *what, enum refusal kind,
+		  struct err *err)
 {
-	err_refuse(err, "cannot save '%s%.200s' (fd %d), a file without a name: %s",
-		   f->is_memfd ? MEMFD_PREFIX : "", f->name, f->fd, what);
-	return err_hint(err, "%s", hint);
+	return err_refuse_as(err, kind, "cannot save '%s%.200s' (fd %d), a file without a name: %s",
+			     f->is_memfd ? MEMFD_PREFIX : "", f->name, f->fd, what);
 }
 
 static int add_extent(struct file_content *f, int fd, uint64_t from, uint64_t len, uint64_t *budget,
@@ -45,7 +45,7 @@ static int add_extent(struct file_content *f, int fd, uint64_t from, uint64_t le
 
 	if (len > *budget)
 		return refuse(f, "it and others like it hold more than 64 MiB",
-			      "let the program use a file with a name", err);
+			      REFUSED_CONTENT_LARGE, err);
 	*budget -= len;
 	v = reallocarray(f->extents, f->nextents + 1, sizeof(*v));
 	if (v)
@@ -114,8 +114,7 @@ static int add_file(struct process *p, int number, const char *path, const char 
 	if ((ret = take_name(f, link, err)))
 		return ret;
 	if (fd < 0)
-		return refuse(f, strerror(errno), "let the program close it, or give it a name",
-			      err);
+		return refuse(f, strerror(errno), REFUSED_CONTENT_CLOSED, err);
 	if (f->is_memfd && (seals = fcntl(fd, F_GET_SEALS)) > 0)
 		f->seals = (uint32_t)seals;
 	return read_content(f, fd, budget, err);
@@ -169,11 +168,7 @@ static int look_at_process(struct process *p, int proc, const char *pid, struct 
 		    p->contents[i].dev != st.st_dev)
 			continue;
 		snprintf(name, sizeof(name), "process %s has it, too", pid);
-		ret = refuse(
-			&p->contents[i], name,
-			"process trees are not supported yet: checkpoint when that process has "
-			"ended",
-			err);
+		ret = refuse(&p->contents[i], name, REFUSED_CONTENT_FOREIGN, err);
 	}
 	if (d)
 		closedir(d);
@@ -451,12 +446,12 @@ const struct state_ops state_contents = {
 static int capture_unlinked(struct file_scan *s, struct open_file *f, struct err *err)
 {
 	if (s->info->nlocks)
-		return file_refuse(s, err, "release the lock before the checkpoint",
-				   "a file without a name, with a lock on it");
+		return file_refuse_as(s, err, REFUSED_CONTENT_LOCK,
+				      "a file without a name, with a lock on it");
 	f->unlinked.content = contents_find(s->p, s->st.st_ino);
 	if (f->unlinked.content == UINT32_MAX)
-		return file_refuse(s, err, "let the program close it",
-				   "a file without a name, of huge pages or of secret memory");
+		return file_refuse_as(s, err, REFUSED_CONTENT_HUGE,
+				      "a file without a name, of huge pages");
 	return 0;
 }
 

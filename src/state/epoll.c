@@ -27,10 +27,8 @@ static int is_watched(const struct file_scan *s, int epfd, int fd, uint32_t nth)
 
 static int refuse_entry(const struct file_scan *s, int fd, struct err *err)
 {
-	return file_refuse(
-		s, err,
-		"let the program remove it (EPOLL_CTL_DEL) before it closes the "
-		"descriptor",
+	return file_refuse_as(
+		s, err, REFUSED_EPOLL_STALE,
 		"it watches what descriptor %d was once; that number is closed or another "
 		"file now",
 		fd);

@@ -19,11 +19,11 @@ static int complete_fifo(struct file_scan *s, struct open_file *f, struct err *e
 	if (e || f->kind != FILE_FIFO)
 		return e;
 	if (s->table->pipes[f->pipe.pipe].packets && s->table->pipes[f->pipe.pipe].len)
-		return file_refuse(s, err, "let the program read the packets first",
-				   "a named pipe in packet mode (O_DIRECT) with unread packets");
+		return file_refuse_as(s, err, REFUSED_FIFO_PACKETS,
+				      "a named pipe in packet mode (O_DIRECT) with unread packets");
 	if (stat(f->path, &st) || st.st_dev != f->dev || st.st_ino != f->ino)
-		return file_refuse(s, err, "make the named pipe again before the checkpoint",
-				   "the named pipe has been deleted or replaced");
+		return file_refuse_as(s, err, REFUSED_FIFO_GONE,
+				      "the named pipe has been deleted or replaced");
 	return 0;
 }
 

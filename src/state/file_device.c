@@ -12,9 +12,8 @@ static int capture_device(struct file_scan *s, struct open_file *f, struct err *
 
 	(void)f;
 	if (stat(s->link, &st) || st.st_rdev != s->st.st_rdev)
-		return file_refuse(s, err,
-				   "make the checkpoint from inside the program's container",
-				   "it is not the device of that name here");
+		return file_refuse_as(s, err, REFUSED_DEVICE_GONE,
+				      "it is not the device of that name here");
 	return 0;
 }
 

@@ -74,10 +74,8 @@ static int complete_inherited(struct file_scan *s, struct open_file *f, struct e
 {
 	f->inherited.like = find_like(s->table, f);
 	if (f->inherited.like < 0 && !f->inherited.is_tty)
-		return file_refuse(s, err,
-				   "only the descriptors 0, 1 and 2 can lead to other processes: "
-				   "close it, or checkpoint when the other process has ended",
-				   "its other end belongs to another process");
+		return file_refuse_as(s, err, REFUSED_FOREIGN_END,
+				      "its other end belongs to another process");
 	notice_unread(s, f);
 	return 0;
 }

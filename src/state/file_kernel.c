@@ -35,14 +35,14 @@ static int capture_kernel(struct file_scan *s, struct open_file *f, struct err *
 	long pid;
 
 	if (stat(s->link, &st) || st.st_dev != s->st.st_dev || st.st_ino != s->st.st_ino)
-		return file_refuse(s, err, "close it before the checkpoint",
-				   "a file of the kernel's that has not this name here");
+		return file_refuse_as(s, err, REFUSED_KERNEL_FILE_GONE,
+				      "a file of the kernel's that has not this name here");
 	rest = behind_pid(f->path, &pid);
 	if (!rest)
 		return 0;
 	if (pid != s->c->remote->pid || !strncmp(rest, "/task/", 6))
-		return file_refuse(s, err, "close it before the checkpoint",
-				   "a file that describes another process, or a thread");
+		return file_refuse_as(s, err, REFUSED_KERNEL_FILE_OTHER,
+				      "a file that describes another process, or a thread");
 	if (asprintf(&own, "/proc/self%s", rest) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
 	free(f->path);

@@ -9,6 +9,7 @@
 #include <linux/limits.h>
 #include <sys/stat.h>
 
+#include "base/refusal.h"
 #include "proc/fdinfo.h"
 #include "state/files.h"
 
@@ -81,7 +82,11 @@ const struct file_ops *file_ops_of(uint32_t kind);
  * and *err says why and what to do.
  */
 int file_rules_match(struct file_scan *s, uint32_t *ret_kind, struct err *err);
-/* cannot save 'LINK' (fd N of process PID): WHAT; hint: REMEDY. */
+/* cannot save 'LINK' (fd N of process PID): WHAT; hint: that of the list. */
+int file_refuse_as(const struct file_scan *s, struct err *err, enum refusal kind, const char *fmt,
+		   ...) __printf_like(4, 5);
+/* The same for what is no line of base/refusal.h, since this kernel lacks something,
+ * or the rules have the line; remedy may be NULL. */
 int file_refuse(const struct file_scan *s, struct err *err, const char *remedy, const char *fmt,
 		...) __printf_like(4, 5);
 

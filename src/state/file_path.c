@@ -14,10 +14,9 @@ static int capture_path(struct file_scan *s, struct open_file *f, struct err *er
 
 	(void)f;
 	if (lstat(s->link, &st) || st.st_dev != s->st.st_dev || st.st_ino != s->st.st_ino)
-		return file_refuse(s, err,
-				   "close it before the checkpoint, or give it its name back",
-				   "what was opened with O_PATH is not there any more (renamed, "
-				   "replaced or deleted, or in another mount namespace)");
+		return file_refuse_as(s, err, REFUSED_PATH_GONE,
+				      "what was opened with O_PATH is not there any more (renamed, "
+				      "replaced or deleted, or in another mount namespace)");
 	return 0;
 }
 

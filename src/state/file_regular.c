@@ -40,10 +40,8 @@ static int capture_name(struct file_scan *s, struct err *err)
 	struct stat st;
 
 	if (stat(s->link, &st) || st.st_dev != s->st.st_dev || st.st_ino != s->st.st_ino)
-		return file_refuse(
-			s, err,
-			"give the file its name back, or make the checkpoint from inside "
-			"the program's container",
+		return file_refuse_as(
+			s, err, REFUSED_FILE_GONE,
 			"it is not the file of that name (renamed, replaced or deleted, or "
 			"in another mount namespace)");
 	return 0;
@@ -60,8 +58,8 @@ static int capture_locks(struct file_scan *s, struct open_file *f, struct err *e
 		return err->error;
 	for (size_t i = 0; i < info->nlocks; i++) {
 		if (info->locks[i].kind == FDINFO_OTHER)
-			return file_refuse(s, err, "give the lease up before the checkpoint",
-					   "a lease or mandatory lock is held on it");
+			return file_refuse_as(s, err, REFUSED_LEASE,
+					      "a lease or mandatory lock is held on it");
 		f->regular.locks[i] = (struct file_lock){.kind = info->locks[i].kind,
 							 .is_write = info->locks[i].is_write,
 							 .start = info->locks[i].start,
@@ -84,8 +82,8 @@ static int capture_directory(struct file_scan *s, struct open_file *f, struct er
 {
 	(void)f;
 	if (s->info->nlocks)
-		return file_refuse(s, err, "release the lock before the checkpoint",
-				   "a directory with a lock on it");
+		return file_refuse_as(s, err, REFUSED_DIRECTORY_LOCK,
+				      "a directory with a lock on it");
 	return capture_name(s, err);
 }
 

@@ -43,9 +43,13 @@ static bool has_flag_path(const struct file_scan *s, const char *arg)
 	return s->info->flags & O_PATH;
 }
 
+/* A lease sets that flag, too (fs/fcntl.c, fasync_insert_entry): it is named as such. */
 static bool has_flag_async(const struct file_scan *s, const char *arg)
 {
 	(void)arg;
+	for (size_t i = 0; i < s->info->nlocks; i++)
+		if (s->info->locks[i].kind == FDINFO_OTHER)
+			return false;
 	return s->info->flags & O_ASYNC;
 }
 

@@ -77,6 +77,18 @@ int file_refuse(const struct file_scan *s, struct err *err, const char *remedy, 
 	return remedy ? err_hint(err, "%s", remedy) : err->error;
 }
 
+int file_refuse_as(const struct file_scan *s, struct err *err, enum refusal kind, const char *fmt,
+		   ...)
+{
+	char what[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	return file_refuse(s, err, refusal_remedy(kind), "%s", what);
+}
+
 int file_getfd(const struct file_scan *s, int fd, struct err *err)
 {
 	int dup = remote_getfd(s->c->remote, fd);
@@ -295,10 +307,10 @@ static int add_fd(struct file_scan *s, int fd, struct err *err)
 	int e;
 
 	if ((unsigned)fd >= FILES_MAX)
-		return err_refuse(err,
-				  "process %d has the descriptor %d; %u is the highest that "
-				  "can be saved",
-				  s->c->remote->pid, fd, FILES_MAX - 1);
+		return err_refuse_as(err, REFUSED_HIGH_DESCRIPTOR,
+				     "process %d has the descriptor %d; %u is the highest that "
+				     "can be saved",
+				     s->c->remote->pid, fd, FILES_MAX - 1);
 	if ((e = look_at(s, fd, &info, err)))
 		return e;
 	at = find_shared(s, &same);
@@ -328,12 +340,10 @@ static int refuse_private_tables(const struct capture *c, struct err *err)
 
 	for (size_t i = 1; i < r->n; i++)
 		if (remote_has_own_files(r, &r->threads[i])) {
-			err_refuse(err,
-				   "cannot save thread %d of process %d: it has descriptors of its "
-				   "own",
-				   r->threads[i].tid, r->pid);
-			return err_hint(err, "only threads that share their descriptors "
-					     "(CLONE_FILES) can be saved");
+			return err_refuse_as(err, REFUSED_OWN_DESCRIPTORS,
+					     "cannot save thread %d of process %d: it has "
+					     "descriptors of its own",
+					     r->threads[i].tid, r->pid);
 		}
 	return 0;
 }

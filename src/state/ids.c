@@ -41,9 +41,9 @@ static int read_owner(struct capture *c, struct process *p, struct err *err)
 	p->sgid = st.gid[2];
 	p->fsgid = st.gid[3];
 	if (p->uid != p->euid || p->uid != p->suid || p->gid != p->egid || p->gid != p->sgid) {
-		err_refuse(err, "process %d runs with the rights of two users (%u and %u)",
-			   c->remote->pid, p->uid, p->euid);
-		return err_hint(err, "set-uid and set-gid programs cannot be checkpointed");
+		return err_refuse_as(err, REFUSED_TWO_USERS,
+				     "process %d runs with the rights of two users (%u and %u)",
+				     c->remote->pid, p->uid, p->euid);
 	}
 	b.len = 0;
 	if ((ret = state_read_proc(c, "stat", &b, err)) || (ret = proc_parse_stat(b.p, &stat, err)))
@@ -138,10 +138,9 @@ static int refuse_children(struct capture *c, struct err *err)
 				break;
 			if (pid == c->ignore_child)
 				continue;
-			err_refuse(err, "process %d has a child, process %ld", c->remote->pid, pid);
-			return err_hint(err, "process trees are not supported yet: checkpoint when "
-					     "the child has "
-					     "ended and has been waited for");
+			return err_refuse_as(err, REFUSED_CHILD,
+					     "process %d has a child, process %ld", c->remote->pid,
+					     pid);
 		}
 	}
 	return 0;

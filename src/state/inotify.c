@@ -205,10 +205,8 @@ static int take_watches(struct search *k, struct open_file *f, struct err *err)
 		struct inotify_watch *w = &f->inotify.watches[f->inotify.n];
 
 		if (!k->found[i])
-			return file_refuse(
-				k->s, err,
-				"watch it by a name among the program's arguments or below a "
-				"watched directory, or make the checkpoint as root",
+			return file_refuse_as(
+				k->s, err, REFUSED_INOTIFY_HIDDEN,
 				"the name of what watch %d watches (inode %llu) cannot be found",
 				k->want[i].wd, (unsigned long long)k->want[i].ino);
 		*w = (struct inotify_watch){
@@ -227,8 +225,8 @@ static int refuse_gap(struct file_scan *s, const struct open_file *f, struct err
 
 	for (size_t i = 0; i < f->inotify.n; i++) {
 		if (f->inotify.watches[i].wd - last > GAP_MAX)
-			return file_refuse(s, err, "let the program open its inotify anew",
-					   "its watches have too high numbers");
+			return file_refuse_as(s, err, REFUSED_INOTIFY_NUMBERS,
+					      "its watches have too high numbers");
 		last = f->inotify.watches[i].wd;
 	}
 	return 0;
@@ -243,8 +241,8 @@ static int capture_inotify(struct file_scan *s, struct open_file *f, struct err 
 	if (dup < 0)
 		return dup;
 	if (!ioctl(dup, FIONREAD, &unread) && unread)
-		return file_refuse(s, err, "let the program read them, and try again",
-				   "an inotify with %d bytes of events not yet read", unread);
+		return file_refuse_as(s, err, REFUSED_INOTIFY_UNREAD,
+				      "an inotify with %d bytes of events not yet read", unread);
 	k.left = k.n;
 	k.found = io_alloc(k.n + 1, sizeof(*k.found), err);
 	f->inotify.watches = io_alloc(k.n + 1, sizeof(*f->inotify.watches), err);

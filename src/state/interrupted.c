@@ -22,13 +22,10 @@ int interrupted_find(const struct remote *r, struct thread *th, struct err *err)
 		return 0;
 	nr = arch_find_lost_call(&th->regs, &mem);
 	if (nr < 0) {
-		err_refuse(
-			err,
-			"thread %d was stopped before, in the wait that it is in, and Linux does "
-			"not tell any more which system call it is",
-			th->tid);
-		return err_hint(err, "try again later, when that wait is over: a restarted program "
-				     "would get EINTR from it");
+		return err_refuse_as(err, REFUSED_LOST_CALL,
+				     "thread %d was stopped before, in the wait that it is in, and "
+				     "Linux does not tell any more which system call it is",
+				     th->tid);
 	}
 	arch_put_lost_call(&th->regs, nr);
 	return 0;

@@ -30,12 +30,11 @@ static bool starts(const char *s, const char *with)
 }
 
 static int refuse_mapping(struct capture *c, const struct proc_map *m, const char *what,
-			  const char *hint, struct err *err)
+			  enum refusal kind, struct err *err)
 {
-	err_refuse(err, "cannot save '%s%s' (memory %#llx-%#llx of process %d): %s", m->name,
-		   m->deleted ? " (deleted)" : "", (unsigned long long)m->start,
-		   (unsigned long long)m->end, c->remote->pid, what);
-	return err_hint(err, "%s", hint);
+	return err_refuse_as(err, kind, "cannot save '%s%s' (memory %#llx-%#llx of process %d): %s",
+			     m->name, m->deleted ? " (deleted)" : "", (unsigned long long)m->start,
+			     (unsigned long long)m->end, c->remote->pid, what);
 }
 
 /* Kind and flags of one line of the maps, or a refusal. */
@@ -47,23 +46,18 @@ static int classify(struct capture *c, const struct proc_map *m, struct mapping 
 	} else if (starts(m->name, "[vvar")) {
 		ret->kind = MAPPING_VVAR;
 	} else if (starts(m->name, "/SYSV") && m->deleted) {
-		return refuse_mapping(c, m, "System V shared memory",
-				      "use mmap instead of shmat, or detach it first", err);
+		return refuse_mapping(c, m, "System V shared memory", REFUSED_SYSV, err);
 	} else if (starts(m->name, "/secretmem")) {
-		return refuse_mapping(c, m, "secret memory (memfd_secret)",
-				      "let the program unmap it first", err);
+		return refuse_mapping(c, m, "secret memory (memfd_secret)", REFUSED_SECRET, err);
 	} else if (starts(m->name, "anon_inode:") || starts(m->name, "[uprobes]") ||
 		   starts(m->name, "/[aio]")) {
-		return refuse_mapping(c, m, "memory of a kernel object", "close the object first",
+		return refuse_mapping(c, m, "memory of a kernel object", REFUSED_KERNEL_MEMORY,
 				      err);
 	} else if (starts(m->name, "/dev/") && !starts(m->name, "/dev/shm/") &&
 		   strcmp(m->name, "/dev/zero")) {
-		return refuse_mapping(c, m, "memory of a device",
-				      "let the program close the device first", err);
+		return refuse_mapping(c, m, "memory of a device", REFUSED_DEVICE_MEMORY, err);
 	} else if (starts(m->name, "/anon_hugepage")) {
-		return refuse_mapping(c, m, "huge pages of hugetlbfs",
-				      "not supported yet: use transparent huge pages (madvise)",
-				      err);
+		return refuse_mapping(c, m, "huge pages of hugetlbfs", REFUSED_HUGE, err);
 	} else if (m->shared && !strcmp(m->name, "/dev/zero")) {
 		ret->kind = MAPPING_SHMEM;
 		ret->object = m->ino;
@@ -156,7 +150,7 @@ static int add_mapping(struct capture *c, struct process *p, const struct proc_m
 				return refuse_mapping(
 					c, m,
 					"a shared mapping of a file that has this name no more",
-					"the file must be reachable by its name", err);
+					REFUSED_SHARED_FILE, err);
 			if (!reachable)
 				n.flags |= MAPPING_DELETED;
 		}

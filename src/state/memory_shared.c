@@ -58,13 +58,10 @@ static int look_at(struct capture *c, const struct process *p, int proc, const c
 	proc_maps_done(&maps);
 	if (!m)
 		return 0;
-	err_refuse(err,
-		   "cannot save memory 0x%llx-0x%llx of process %d: it is shared with process %s",
-		   (unsigned long long)m->start, (unsigned long long)m->end, c->remote->pid, pid);
-	return err_hint(err,
-			"process trees are not supported yet: checkpoint when process %s has "
-			"ended, or use a file that both map",
-			pid);
+	return err_refuse_as(
+		err, REFUSED_SHARED_MEMORY,
+		"cannot save memory 0x%llx-0x%llx of process %d: it is shared with process %s",
+		(unsigned long long)m->start, (unsigned long long)m->end, c->remote->pid, pid);
 }
 
 int memory_refuse_foreign(struct capture *c, const struct process *p, struct err *err)

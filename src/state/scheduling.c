@@ -50,9 +50,8 @@ static int read_thread(pid_t tid, struct sched_state *s, struct err *err)
 	if (syscall(SYS_sched_getattr, tid, &a, sizeof(a), 0))
 		return err_sys(err, -errno, "cannot read the scheduling of thread %d", tid);
 	if (a.policy == SCHED_DEADLINE) {
-		err_refuse(err, "cannot save thread %d: it runs under SCHED_DEADLINE", tid);
-		return err_hint(err, "give it another policy for the checkpoint: chrt -o -p 0 %d",
-				tid);
+		return err_refuse_as(err, REFUSED_DEADLINE,
+				     "cannot save thread %d: it runs under SCHED_DEADLINE", tid);
 	}
 	s->policy = a.policy;
 	s->flags = (uint32_t)a.flags & FLAG_RESET_ON_FORK;

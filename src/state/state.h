@@ -7,6 +7,7 @@
 #define GODWIT_STATE_STATE_H
 
 #include "base/err.h"
+#include "base/refusal.h"
 #include "image/codec.h"
 #include "image/image.h"
 #include "remote/program.h"

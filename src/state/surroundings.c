@@ -36,11 +36,10 @@ static int read_link(struct capture *c, const char *name, char **ret, struct err
 		return err_sys(err, e, "cannot read /proc/%d/%s", c->remote->pid, name);
 	n = strlen(path);
 	if (n > sizeof(gone) && !strcmp(path + n - sizeof(gone) + 1, gone)) {
-		err_refuse(err, "the %s of process %d has been deleted: '%s'",
-			   strcmp(name, "cwd") ? "root directory" : "working directory",
-			   c->remote->pid, path);
-		return err_hint(err,
-				"make the directory again, or let the program change to another");
+		return err_refuse_as(err, REFUSED_DIRECTORY_GONE,
+				     "the %s of process %d has been deleted: '%s'",
+				     strcmp(name, "cwd") ? "root directory" : "working directory",
+				     c->remote->pid, path);
 	}
 	*ret = strdup(path);
 	return *ret ? 0 : err_set(err, -ENOMEM, "out of memory");

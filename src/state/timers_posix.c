@@ -40,10 +40,9 @@
 
 static int refuse(struct capture *c, const struct proc_timer *t, const char *why, struct err *err)
 {
-	err_refuse(err, "cannot save the POSIX timer %d (clock %d) of process %d: %s", t->id,
-		   t->clock, c->remote->pid, why);
-	return err_hint(err, "delete it (timer_delete) before the checkpoint, or use "
-			     "timerfd_create or setitimer");
+	return err_refuse_as(err, REFUSED_POSIX_TIMER,
+			     "cannot save the POSIX timer %d (clock %d) of process %d: %s", t->id,
+			     t->clock, c->remote->pid, why);
 }
 
 static bool is_known_clock(const struct capture *c, int32_t clock)

@@ -42,8 +42,8 @@ static int capture_udp(struct file_scan *s, struct open_file *f, struct err *err
 	if (!f->udp.connected)
 		memset(f->udp.peer, 0, sizeof(f->udp.peer));
 	if (sockets_is_in_a_group(s, dup))
-		return file_refuse(s, err, "let it leave the group before the checkpoint",
-				   "a UDP socket that is in a multicast group");
+		return file_refuse_as(s, err, REFUSED_MULTICAST,
+				      "a UDP socket that is in a multicast group");
 	if (!ioctl(dup, SIOCINQ, &unread) && unread)
 		file_notice(s, "datagrams that the program has not read yet (fd %d) are not saved",
 			    s->fd);

@@ -79,8 +79,8 @@ static int capture_file(struct file_scan *s, struct open_file *f, const struct u
 		 (int)f->unix_named.name_len, name);
 	if (fstatat(s->c->remote->procfd, path, &st, AT_SYMLINK_NOFOLLOW) ||
 	    !S_ISSOCK(st.st_mode) || (diag->file_ino && diag->file_ino != (uint32_t)st.st_ino))
-		return file_refuse(
-			s, err, "make the socket anew, or close it",
+		return file_refuse_as(
+			s, err, REFUSED_UNIX_GONE,
 			"the file of Unix socket '%.*s' is gone, or is seen from another "
 			"directory than when it was made",
 			(int)f->unix_named.name_len, name);
@@ -106,9 +106,10 @@ static int capture_waiting(struct file_scan *s, struct open_file *f, int dup, st
 			    "saved",
 			    diag.waiting, s->fd);
 	if (!f->unix_named.is_listening && !ioctl(dup, SIOCINQ, &unread) && unread)
-		return file_refuse(s, err, "let the program read them first",
-				   "datagrams that it has not read yet, of senders that cannot be "
-				   "saved");
+		return file_refuse_as(
+			s, err, REFUSED_UNIX_UNREAD,
+			"datagrams that it has not read yet, of senders that cannot be "
+			"saved");
 	if (!is_abstract(f) && (e = capture_file(s, f, &diag, err)))
 		return e;
 	return sockets_capture_options(s, dup, &f->unix_named.options, &f->unix_named.noptions,

@@ -94,14 +94,14 @@ static int peek(struct file_scan *s, struct open_file *f, int dup, char *buf, st
 			       : err_sys(err, -errno, "cannot look into '%s' (fd %d)", s->link,
 					 s->fd);
 	if (close_passed(&m))
-		return file_refuse(s, err, "let the program receive them first",
-				   "descriptors are on their way in it (SCM_RIGHTS)");
+		return file_refuse_as(s, err, REFUSED_IN_FLIGHT,
+				      "descriptors are on their way in it (SCM_RIGHTS)");
 	if (n == 0 && (stream || (f->unix_pair.shutdown & SHUT_READ)))
 		return 0;
 	if (n > (ssize_t)MESSAGE_MAX)
-		return file_refuse(s, err, "let the program receive it first",
-				   "an unread message of %zd bytes; up to %u can be saved", n,
-				   MESSAGE_MAX);
+		return file_refuse_as(s, err, REFUSED_LARGE_MESSAGE,
+				      "an unread message of %zd bytes; up to %u can be saved", n,
+				      MESSAGE_MAX);
 	if (f->unix_pair.nunread >= FILES_MESSAGES_MAX)
 		return file_refuse(s, err, NULL, "too many unread messages");
 	return add_message(f, buf, (size_t)n, err) ? err->error : 1;
@@ -166,8 +166,8 @@ static int complete_pair(struct file_scan *s, struct open_file *f, struct err *e
 	if (diag.peer && f->unix_pair.peer == FILES_NO_PEER)
 		return to_inherited(s, f, err);
 	if (!diag.peer && f->unix_pair.type == SOCK_STREAM && diag.shutdown != 3)
-		return file_refuse(s, err, "close it before the checkpoint",
-				   "a Unix socket that was never connected");
+		return file_refuse_as(s, err, REFUSED_UNIX_LONE,
+				      "a Unix socket that was never connected");
 	dup = file_getfd(s, s->fd, err);
 	if (dup < 0)
 		return dup;

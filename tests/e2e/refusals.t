@@ -3,14 +3,31 @@
 # descriptor named, with a remedy; nothing is written and the program goes on.
 . "$(dirname "$0")/../lib.sh"
 
-refused() { # USER KIND WORDS: what the message must call it
-	become "$1"
-	launch "$SUBJECTS/refuse" "$CTL" "$2"
-	wait_for 30 has out '^(ready|impossible)'
+# The table of the manual: "WHAT<tab>REMEDY", which tests/unit/man_kinds.c compares with the code.
+table() {
+	awk -v OFS='\t' '/^\.S/ { on = /What is refused/; next } !on { next }
+		/^\.It / { what = substr($0, 5); next } what && !/^\./ { print what, $0 }' "$TOP/man/godwit.1"
+}
+
+# hints_at WHAT: what the command said is the remedy of that line of the table.
+hints_at() {
+	local remedy
+	remedy=$(table | awk -F'\t' -v what="$1" '$1 == what { print $2 }')
+	[[ -n $remedy ]] || fail "the table has no line '$1'"
+	grep -Fxq "hint: $remedy" cmd.err || fail "the hint is not '$remedy'"
+}
+
+refused() { # PROGRAM USER KIND WORDS LINE: what the message must call it, and the table
+	become "$2"
+	launch "$SUBJECTS/$1" "$CTL" "$3"
+	wait_for 30 has out '^(ready|impossible|absent)'
 	has out '^impossible' && skip "$(grep -a impossible out)"
+	has out '^absent' && skip_hardware "$(grep -a absent out)"
+	wait_for 30 settled "$3"
 	_seconds 30
 	expect 3 timeout "$SECONDS_NOW" "$GODWIT" checkpoint "$PID"
-	says "^godwit: checkpoint: " "$3" '^hint: .{10}'
+	says "^godwit: checkpoint: " "$4"
+	hints_at "$5"
 	local fd
 	fd=$(sed -n 's/^fd //p' out)
 	[[ -z $fd ]] || says "fd $fd([^0-9]|\$)|memory 0x"
@@ -18,10 +35,13 @@ refused() { # USER KIND WORDS: what the message must call it
 	local left
 	left=$(find . -newer out -type f ! -name 'cmd.*' ! -name out)
 	[[ -z $left ]] || fail "left behind: $left"
-	[[ $2 == traced ]] || nothing_left
+	[[ $3 == @(traced|leader_gone) ]] || nothing_left
 	ping
 	verdict
 }
+
+# The first thread says that it is ready, and ends then.
+settled() { [[ $1 != leader_gone ]] || grep -q '^State:.Z' "/proc/$PID/status"; }
 
 refused_by_preload() {
 	become user
@@ -39,47 +59,123 @@ refused_32() {
 	launch "$SUBJECTS/refuse32" "$CTL"
 	wait_ready
 	expect 3 "$GODWIT" checkpoint "$PID"
-	says "32.bit" '^hint: '
+	says "32.bit"
+	hints_at "32-bit code"
 	[[ ! -e myckpt ]] || fail "an image was written"
 	ping
 	verdict
 }
 
-while read -r user kind words; do
-	try "checkpoint_refuses_$kind" refused "$user" "$kind" "$words"
-done <<'END'
-user io_uring io_uring
-user tcp_established (tcp|connect)
-user o_path O_PATH
-user device (ptmx|terminal)
-user inotify_unread events
-user inotify_hidden inode
-root fanotify fanotify
-user userfaultfd userfaultfd
-root perf_event perf
-user memfd_large 64.MiB
-user memfd_foreign memfd
-user memfd_secret (secret)
-user pidfd pidfd
-user netlink netlink
-root packet (packet|socket)
-user message_queue godwit-test
-user fd_in_flight (descriptor|in flight|SCM_RIGHTS)
-user unix_connected (unix|socket)
-user unix_replaced (gone|directory)
-user multicast multicast
-user thread_clock clock
-user foreign_pipe pipe
-user child (child|process [0-9]+)
-user zombie (child|zombie)
-user vforked (child|vfork)
-user traced (traced|tracer|debugger)
-user hugetlb huge
-user sysv_shm (SysV|System V|shared memory)
-user aio (aio|asynchronous)
-user foreign_shared_memory shared
-user no_bell signal
+# PROGRAM USER KIND;what the message says (regular expression);the line of the table
+refusals() {
+	cat <<'END'
+refuse user io_uring;io_uring;an io_uring
+refuse user tcp_established;established;TCP connections
+refuse_files user o_path;O_PATH;a place (O_PATH) that is not there any more
+refuse_files user device;(ptmx|terminal);the master of a pseudo-terminal
+refuse_files user inotify_unread;events;an inotify with events not yet read
+refuse_files user inotify_hidden;inode;an inotify of which a name cannot be found
+refuse_files user inotify_numbers;too high numbers;an inotify whose watches have too high numbers
+refuse root fanotify;fanotify;a fanotify
+refuse user userfaultfd;userfaultfd;a userfaultfd
+refuse root perf_event;perf;a performance counter
+refuse user memfd_large;64.MiB;files without a name that hold more than 64 MiB
+refuse user memfd_foreign;memfd;a file without a name that another process has, too
+refuse_files user content_closed;ermission denied;a file without a name that its mode closes
+refuse_files user content_lock;a lock on it;a file without a name, with a lock on it
+refuse_files user content_huge;huge pages;a file without a name, of huge pages
+refuse_files user secret;(secret);secret memory (memfd_secret)
+refuse user secret_mapped;secret memory;a mapping of secret memory
+refuse user pidfd;pidfd;a pidfd
+refuse user netlink;netlink;a netlink socket
+refuse root packet;(packet|socket);a packet socket
+refuse user message_queue;godwit-test;a POSIX message queue (mqueue)
+refuse user fd_in_flight;(descriptor|in flight|SCM_RIGHTS);descriptors on their way in a socket (SCM_RIGHTS)
+refuse user unix_connected;(unix|socket);connections of Unix sockets with a name
+refuse user unix_replaced;(gone|directory);a Unix socket whose file is gone
+refuse_files user unix_lone;never connected;a Unix socket that was never connected
+refuse_files user unix_unread;not read yet;unread datagrams in a Unix socket with a name
+refuse_files user large_message;unread message of 204800;an unread message of more than 192 KiB
+refuse user multicast;multicast;a UDP socket that is in a multicast group
+refuse user thread_clock;clock;a POSIX timer of a wake-up clock, or of one of several threads' CPU time
+refuse user foreign_pipe;pipe;a pipe or socket to another process, other than 0, 1 and 2
+refuse user child;(child|process [0-9]+);a child process
+refuse user zombie;(child|zombie);a child process
+refuse user vforked;(child|vfork);a thread that waits in vfork(2)
+refuse user traced;(traced|tracer|debugger);a tracer
+refuse user leader_gone;first thread of process [0-9]+ has ended;a first thread that has ended
+refuse user seccomp;seccomp;a seccomp filter
+refuse root seccomp;seccomp;a seccomp filter
+refuse root two_users;two users;the rights of two users
+refuse root deadline;SCHED_DEADLINE;a thread under SCHED_DEADLINE
+refuse user directory_gone;working directory.*gone;a working or root directory that was deleted
+refuse user own_descriptors;thread [0-9]+ .*of its own;a thread with descriptors of its own
+refuse root high_descriptor;descriptor 1048576;a descriptor above 1048575
+refuse user hugetlb;huge;huge pages of hugetlbfs
+refuse user sysv_shm;(SysV|System V|shared memory);System V shared memory
+refuse user aio;(aio|asynchronous);memory of a kernel object (asynchronous I/O, rings)
+refuse root device_memory;memory of a device;memory of a device
+refuse user foreign_shared_memory;shared;shared memory that another process has, too
+refuse user shared_file_closed;shared mapping;a shared mapping of a file that its name does not reach
+refuse user no_bell;signal;four pending signals: SIGURG, SIGWINCH, SIGCHLD and SIGCONT
+refuse_files user asynchronous;O_ASYNC;signals are asked for by O_ASYNC
+refuse_files root bpf;BPF;a BPF object
+refuse_files user namespace;namespace;a namespace
+refuse_files root anonymous;no support;other anonymous objects
+refuse_files root kernel_filesystem;debugfs;a file of debugfs, tracefs, bpf and the like
+refuse_files root block_device;block device;a block device
+refuse_files root other_device;/dev/kmsg;other devices
+refuse_files user datagrams;datagram socket;a datagram socket that is not UDP
+refuse_files user stream;stream socket;a stream socket that is not plain TCP
+refuse_files root raw;raw socket;a raw socket
+refuse_files user other_socket;socket;other sockets
+refuse_files user file_replaced;replaced;a file that its name does not lead to any more
+refuse_files user lease;lease;a lease
+refuse_files user directory_lock;lock;a directory with a lock on it
+refuse_files root device_gone;device of that name;a device that its name does not lead to any more
+refuse_files user proc_gone;not this name;a file of /proc, /sys or cgroups that is not there any more
+refuse_files user proc_other;another process;a file of /proc of another process, or of a thread
+refuse_files user epoll_stale;watches what descriptor;an epoll that watches a descriptor closed since
+refuse_files user fifo_packets;packets;a named pipe with unread packets (O_DIRECT)
+refuse_files user fifo_gone;deleted or replaced;a named pipe that was deleted or replaced
 END
+}
+
+# Lines of the table that other tests show, and those that nothing here can show.
+elsewhere() {
+	cat <<'END'
+32-bit code;tests/e2e/refusals.t checkpoint_refuses_a_32_bit_program
+a stopped wait that would do for two calls;tests/e2e/waits.t wait_that_cannot_be_told_is_refused
+END
+}
+unseen() {
+	cat <<'END'
+a user shadow stack;needs a CPU and a kernel with CET, and a C library that asks for it
+anything else;no such thing is known: the rule that ends the list
+END
+}
+
+each_line_has_its_test() {
+	local line file name
+	{ refusals | cut -d';' -f3; elsewhere | cut -d';' -f1; unseen | cut -d';' -f1; } | sort -u >shown
+	table | cut -f1 | sort >lines
+	[[ $(wc -l <lines) -gt 60 ]] || fail "the table is not read: $(cat lines)"
+	[[ -z $(uniq -d lines) ]] || fail "twice in the table: $(uniq -d lines)"
+	diff lines shown >differ || fail "no test for (<), no line for (>): $(cat differ)"
+	while IFS=';' read -r line name; do
+		file=${name% *} name=${name##* }
+		grep -Eq "^(LIMIT=[0-9]+ )?try $name " "$TOP/$file" || fail "$file has no test $name, for: $line"
+	done < <(elsewhere)
+}
+
+while IFS=';' read -r what words line; do
+	# shellcheck disable=SC2086  # three words
+	set -- $what
+	name=checkpoint_refuses_$3
+	[[ $2 == user ]] || name+=_as_$2
+	try "$name" refused "$@" "$words" "$line"
+done < <(refusals)
 try checkpoint_refuses_a_32_bit_program refused_32
+try each_line_of_the_manuals_table_has_its_test each_line_has_its_test
 try preload_says_why_it_refuses refused_by_preload pidfd pidfd
 finish

@@ -1,27 +1,26 @@
-/*
- * Holds one object that cannot be saved:   refuse CTL KIND
- *
- * Prints `fd N` where the object has a descriptor.  After the refused checkpoint
- * it must go on as if nothing had been.  `refuse CTL list` prints all kinds.
- */
+/* What cannot be saved; see refusing.h. */
 #include <arpa/inet.h>
 #include <linux/aio_abi.h>
+#include <linux/filter.h>
 #include <linux/io_uring.h>
 #include <linux/netlink.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
+#include <linux/seccomp.h>
 #include <mqueue.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/fanotify.h>
-#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include "subject.h"
+#include "refusing.h"
 
 static int io_uring(void)
 {
@@ -40,37 +39,9 @@ static int tcp_established(void)
 	must(listen(l, 1));
 	must(getsockname(l, (void *)&a, &n));
 	must(connect(c, (void *)&a, n));
+	must(accept(l, NULL, NULL));
 	close(l);
 	return c;
-}
-
-static int o_path(void)
-{
-	close(must(open("gone", O_CREAT | O_RDWR, 0600)));
-	int fd = must(open("gone", O_PATH));
-	must(unlink("gone"));
-	return fd;
-}
-static int device(void)
-{
-	return open("/dev/ptmx", O_RDWR | O_NOCTTY);
-}
-static int inotify_unread(void)
-{
-	int fd = must(inotify_init1(0));
-
-	must(inotify_add_watch(fd, ".", IN_CREATE));
-	close(must(open("event", O_CREAT | O_RDWR, 0600)));
-	return fd;
-}
-
-/* No name of it is among those that the program has anything to do with. */
-static int inotify_hidden(void)
-{
-	int fd = must(inotify_init1(0));
-
-	must(inotify_add_watch(fd, "/var/log", IN_CREATE));
-	return fd;
 }
 
 static int fanotify(void)
@@ -425,16 +396,141 @@ static int no_bell(void)
 	return -2;
 }
 
-static const struct {
-	const char *name;
-	int (*make)(void); /* the descriptor, -2: none, -1: not possible here */
-} kinds[] = {
+static void *last_one(void *arg)
+{
+	while (!subject_poll())
+		nap(3);
+	_exit(subject_done());
+	return arg;
+}
+
+/* The first thread ends, another goes on for the process. */
+static int leader_gone(void)
+{
+	pthread_t t;
+
+	subject_ready();
+	must(-pthread_create(&t, NULL, last_one, NULL));
+	pthread_exit(NULL);
+}
+
+static int seccomp(void)
+{
+	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog prog = {.len = 1, .filter = &all};
+
+	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) ? -1 : -2;
+}
+
+static int two_users(void)
+{
+	return seteuid(65534) ? -1 : -2;
+}
+
+static int deadline(void)
+{
+	struct {
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime, deadline, period;
+	} a = {.size = 48,
+	       .policy = 6 /* SCHED_DEADLINE */,
+	       .runtime = 2 << 20,
+	       .deadline = 200 << 20,
+	       .period = 200 << 20};
+
+	return syscall(SYS_sched_setattr, 0, &a, 0) ? -1 : -2;
+}
+
+static int directory_gone(void)
+{
+	must(mkdir("gone", 0700));
+	must(chdir("gone"));
+	must(rmdir("../gone"));
+	return -2;
+}
+
+static volatile bool is_apart;
+
+static void *go_apart(void *arg)
+{
+	must(unshare(CLONE_FILES));
+	is_apart = true;
+	pause();
+	return arg;
+}
+
+static int own_descriptors(void)
+{
+	pthread_t t;
+
+	must(-pthread_create(&t, NULL, go_apart, NULL));
+	while (!is_apart)
+		nap(1);
+	return -2;
+}
+
+/* Where fs.nr_open allows it. */
+static int high_descriptor(void)
+{
+	struct rlimit l = {1048577, 1048577};
+
+	if (setrlimit(RLIMIT_NOFILE, &l)) {
+		errno = ENOENT;
+		return -1;
+	}
+	return dup2(0, 1048576);
+}
+
+static int secret_mapped(void)
+{
+	int fd = memfd_secret_();
+
+	if (fd < 0)
+		return -1;
+	close(fd);
+	return -2;
+}
+
+static int device_memory(void)
+{
+	int fd = open("/dev/mem", O_RDONLY);
+	void *p = MAP_FAILED;
+
+	if (fd < 0)
+		fd = open("/dev/loop0", O_RDONLY);
+	if (fd >= 0) {
+		p = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0xf0000);
+		close(fd);
+	}
+	return p == MAP_FAILED ? -1 : -2;
+}
+
+/* Its own user may not open it any more. */
+static int shared_file_closed(void)
+{
+	int fd = must(open("closed", O_CREAT | O_RDWR, 0600));
+
+	must(ftruncate(fd, 4096));
+	must(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	must(fchmod(fd, 0));
+	close(fd);
+	return -2;
+}
+
+static void at_the_end(void)
+{
+	if (*queue)
+		mq_unlink(queue);
+	check(sleeper >= 0, "the sleep is over");
+}
+
+static const struct refused_kind kinds[] = {
 	{"io_uring", io_uring},
 	{"tcp_established", tcp_established},
-	{"o_path", o_path},
-	{"device", device},
-	{"inotify_unread", inotify_unread},
-	{"inotify_hidden", inotify_hidden},
 	{"fanotify", fanotify},
 	{"userfaultfd", userfaultfd},
 	{"perf_event", perf_event},
@@ -462,31 +558,19 @@ static const struct {
 	{"lost_call", lost_call},
 	{"no_bell", no_bell},
 	{"thread_clock", thread_clock},
+	{"leader_gone", leader_gone},
+	{"seccomp", seccomp},
+	{"two_users", two_users},
+	{"deadline", deadline},
+	{"directory_gone", directory_gone},
+	{"own_descriptors", own_descriptors},
+	{"high_descriptor", high_descriptor},
+	{"secret_mapped", secret_mapped},
+	{"device_memory", device_memory},
+	{"shared_file_closed", shared_file_closed},
 };
 
 int main(int argc, char **argv)
 {
-	subject_init(argc, argv);
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		if (argc > 2 && !strcmp(argv[2], "list"))
-			puts(kinds[i].name);
-		if (argc < 3 || strcmp(argv[2], kinds[i].name))
-			continue;
-		int fd = kinds[i].make();
-		if (fd == -1) {
-			printf("impossible here: %s\n", strerror(errno));
-			return 77;
-		}
-		if (fd >= 0) {
-			printf("fd %d\n", fd);
-			fflush(stdout);
-		}
-		subject_wait();
-		if (*queue)
-			mq_unlink(queue);
-		check(sleeper >= 0, "the sleep is over");
-		check(fd < 0 || fcntl(fd, F_GETFD) >= 0, "the descriptor is gone");
-		return subject_done();
-	}
-	return 0;
+	return refusing(argc, argv, kinds, sizeof(kinds) / sizeof(kinds[0]), at_the_end);
 }

@@ -1,0 +1,347 @@
+/* Descriptors that cannot be saved, beside those of refuse.c; see refusing.h. */
+#include <linux/bpf.h>
+#include <linux/if_alg.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "refusing.h"
+
+static int made(const char *name)
+{
+	return must(open(name, O_CREAT | O_RDWR, 0600));
+}
+
+static int nameless(void)
+{
+	int fd = made("nameless");
+
+	must(unlink("nameless"));
+	must(write(fd, "x", 1));
+	return fd;
+}
+
+static int o_path(void)
+{
+	close(must(open("gone", O_CREAT | O_RDWR, 0600)));
+	int fd = must(open("gone", O_PATH));
+	must(unlink("gone"));
+	return fd;
+}
+static int device(void)
+{
+	return open("/dev/ptmx", O_RDWR | O_NOCTTY);
+}
+static int inotify_unread(void)
+{
+	int fd = must(inotify_init1(0));
+
+	must(inotify_add_watch(fd, ".", IN_CREATE));
+	close(must(open("event", O_CREAT | O_RDWR, 0600)));
+	return fd;
+}
+
+/* No name of it is among those that the program has anything to do with. */
+static int inotify_hidden(void)
+{
+	int fd = must(inotify_init1(0));
+
+	must(inotify_add_watch(fd, "/var/log", IN_CREATE));
+	return fd;
+}
+
+static int asynchronous(void)
+{
+	int p[2];
+
+	signal(SIGIO, SIG_IGN);
+	must(pipe(p));
+	must(fcntl(p[0], F_SETFL, O_ASYNC));
+	return p[0];
+}
+
+static int secret(void)
+{
+	return syscall(SYS_memfd_secret, 0);
+}
+
+static int bpf(void)
+{
+	union bpf_attr a = {
+		.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1};
+
+	return syscall(SYS_bpf, BPF_MAP_CREATE, &a, sizeof(a));
+}
+
+static int namespace(void)
+{
+	return open("/proc/self/ns/uts", O_RDONLY);
+}
+
+static int anonymous(void)
+{
+	return syscall(SYS_fsopen, "tmpfs", 0);
+}
+
+/* A directory of a file system of the kernel's, mounted nowhere. */
+static int kernel_filesystem(void)
+{
+	int fs = syscall(SYS_fsopen, "tracefs", 0), mount, fd;
+
+	if (fs < 0)
+		fs = syscall(SYS_fsopen, "debugfs", 0);
+	if (fs < 0)
+		return -1;
+	must(syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
+	mount = must(syscall(SYS_fsmount, fs, 0, 0));
+	fd = must(openat(mount, ".", O_RDONLY | O_DIRECTORY));
+	close(mount);
+	close(fs);
+	return fd;
+}
+
+static int block_device(void)
+{
+	int fd;
+
+	if (mknod("block", S_IFBLK | 0600, makedev(7, 0)))
+		return -1;
+	fd = open("block", O_RDONLY);
+	unlink("block");
+	return fd;
+}
+
+static int other_device(void)
+{
+	return open("/dev/kmsg", O_RDONLY);
+}
+
+static int datagrams(void)
+{
+	return socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE);
+}
+
+static int stream(void)
+{
+	return socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+}
+
+static int raw(void)
+{
+	return socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+}
+
+static int other_socket(void)
+{
+	int fd = socket(AF_ALG, SOCK_SEQPACKET, 0);
+
+	return fd < 0 ? socket(AF_VSOCK, SOCK_STREAM, 0) : fd;
+}
+
+static int content_closed(void)
+{
+	int fd = nameless();
+
+	must(fchmod(fd, 0));
+	return fd;
+}
+
+static int content_lock(void)
+{
+	int fd = nameless();
+
+	must(flock(fd, LOCK_EX));
+	return fd;
+}
+
+static int content_huge(void)
+{
+	return memfd_create("huge", MFD_HUGETLB);
+}
+
+static int file_replaced(void)
+{
+	int fd = made("replaced"), other = made("other");
+
+	must(link("replaced", "kept"));
+	must(rename("other", "replaced"));
+	close(other);
+	return fd;
+}
+
+static int lease(void)
+{
+	close(made("leased"));
+	int fd = must(open("leased", O_RDONLY));
+	return fcntl(fd, F_SETLEASE, F_RDLCK) ? -1 : fd;
+}
+
+static int directory_lock(void)
+{
+	int fd = must(open(".", O_RDONLY | O_DIRECTORY));
+
+	must(flock(fd, LOCK_SH));
+	return fd;
+}
+
+static int device_gone(void)
+{
+	int fd;
+
+	if (mknod("null", S_IFCHR | 0600, makedev(1, 3)))
+		return -1;
+	fd = open("null", O_RDWR);
+	unlink("null");
+	return fd;
+}
+
+/* The directory of a process that has ended. */
+static int proc_gone(void)
+{
+	char path[64];
+	int p[2], fd;
+	pid_t pid;
+	char c;
+
+	must(pipe(p));
+	pid = must(fork());
+	if (!pid) {
+		close(p[1]);
+		_exit(read(p[0], &c, 1) != 0);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = must(open(path, O_RDONLY));
+	close(p[0]);
+	close(p[1]);
+	must(waitpid(pid, NULL, 0));
+	return fd;
+}
+
+static int proc_other(void)
+{
+	return open("/proc/1/stat", O_RDONLY);
+}
+
+static int epoll_stale(void)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	int ep = must(epoll_create1(0)), p[2];
+
+	must(pipe(p));
+	must(epoll_ctl(ep, EPOLL_CTL_ADD, p[0], &ev));
+	must(dup(p[0]));
+	close(p[0]);
+	return ep;
+}
+
+/* The kernel gives numbers out in a circle (fs/notify/inotify/inotify_user.c). */
+static int inotify_numbers(void)
+{
+	int fd = must(inotify_init1(IN_NONBLOCK)), wd = 0;
+	struct inotify_event ignored;
+
+	while (wd <= 10000) {
+		wd = must(inotify_add_watch(fd, ".", IN_ATTRIB));
+		if (wd <= 10000) {
+			must(inotify_rm_watch(fd, wd));
+			must(read(fd, &ignored, sizeof(ignored)));
+		}
+	}
+	return fd;
+}
+
+static int fifo_packets(void)
+{
+	int fd;
+
+	must(mkfifo("packets", 0600));
+	fd = must(open("packets", O_RDWR));
+	if (fcntl(fd, F_SETFL, O_DIRECT))
+		return -1;
+	must(write(fd, "packet", 6));
+	return fd;
+}
+
+static int fifo_gone(void)
+{
+	int fd;
+
+	must(mkfifo("fifo", 0600));
+	fd = must(open("fifo", O_RDWR));
+	must(unlink("fifo"));
+	return fd;
+}
+
+static int large_message(void)
+{
+	static char message[200 << 10];
+	int s[2], size = 1 << 20;
+
+	must(socketpair(AF_UNIX, SOCK_DGRAM, 0, s));
+	setsockopt(s[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	return write(s[0], message, sizeof(message)) < 0 ? -1 : s[1];
+}
+
+static int unix_lone(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM, 0);
+}
+
+static int unix_unread(void)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "unread"};
+	int fd = must(socket(AF_UNIX, SOCK_DGRAM, 0)), from = must(socket(AF_UNIX, SOCK_DGRAM, 0));
+
+	must(bind(fd, (void *)&a, sizeof(a)));
+	must(sendto(from, "x", 1, 0, (void *)&a, sizeof(a)));
+	close(from);
+	return fd;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct refused_kind kinds[] = {
+		{"o_path", o_path},
+		{"device", device},
+		{"inotify_unread", inotify_unread},
+		{"inotify_hidden", inotify_hidden},
+		{"asynchronous", asynchronous},
+		{"secret", secret},
+		{"bpf", bpf},
+		{"namespace", namespace},
+		{"anonymous", anonymous},
+		{"kernel_filesystem", kernel_filesystem},
+		{"block_device", block_device},
+		{"other_device", other_device},
+		{"datagrams", datagrams},
+		{"stream", stream},
+		{"raw", raw},
+		{"other_socket", other_socket},
+		{"content_closed", content_closed},
+		{"content_lock", content_lock},
+		{"content_huge", content_huge},
+		{"file_replaced", file_replaced},
+		{"lease", lease},
+		{"directory_lock", directory_lock},
+		{"device_gone", device_gone},
+		{"proc_gone", proc_gone},
+		{"proc_other", proc_other},
+		{"epoll_stale", epoll_stale},
+		{"inotify_numbers", inotify_numbers},
+		{"fifo_packets", fifo_packets},
+		{"fifo_gone", fifo_gone},
+		{"large_message", large_message},
+		{"unix_lone", unix_lone},
+		{"unix_unread", unix_unread},
+	};
+
+	return refusing(argc, argv, kinds, sizeof(kinds) / sizeof(kinds[0]), NULL);
+}
