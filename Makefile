@@ -10,6 +10,7 @@ VERSION := 0.1.0
 ARCH ?= x86_64
 
 Q := $(if $(V),,@)
+comma := ,
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
@@ -108,7 +109,15 @@ $(B)/subjects/refuse32: tests/subjects/refuse32.c
 # Programs that the tests of migrations move.
 MOVED := $(patsubst tests/migrate/prog/%.c,$(B)/migrate/%,$(wildcard tests/migrate/prog/*.c))
 .PHONY: subjects check lint res demo install dist
-subjects: $(SUBJECTS) $(MOVED) $(B)/subjects/refuse32
+subjects: $(SUBJECTS) $(MOVED) $(B)/subjects/refuse32 $(B)/faulty/godwit
+
+# godwit, whose calls on files fail as tests/faulty/inject.c is told.
+WRAPPED := write pwrite64 read pread64 fsync ftruncate64 fchmod flock futimens mkdir unlink unlinkat \
+	rename renameat renameat2 linkat close open64 openat64 stat64 lstat64 fstatat64 fstat64 lseek64
+$(B)/faulty/godwit: $(call obj,$(CLI_SRC) tests/faulty/inject.c) $(B)/libengine.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(addprefix -Wl$(comma)--wrap=,$(WRAPPED)) $(ALL_LDFLAGS) $(WIRE_LIBS)
 
 # Unit tests: each tests/unit/*.c is a program that prints TAP.
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*.c))

@@ -301,9 +301,10 @@ static int open_files(struct job *j, struct err *err)
 			continue;
 		f = &p->mapped_files[file - 1];
 		j->file_fd[file - 1] = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-		if (j->file_fd[file - 1] < 0 || fstat(j->file_fd[file - 1], &st) ||
-		    st.st_ino != f->ino)
+		if (j->file_fd[file - 1] < 0 || fstat(j->file_fd[file - 1], &st))
 			return err_sys(err, -errno, "cannot open the mapped file '%s'", f->path);
+		if (st.st_ino != f->ino)
+			return err_sys(err, -ESTALE, "cannot open the mapped file '%s'", f->path);
 	}
 	return 0;
 }

@@ -87,8 +87,11 @@ static int look_inside(struct image *img, struct err *err)
 	char magic[4];
 	int ret;
 
-	if (img->actual_size < sizeof(magic) || io_pread_all(img->fd, magic, sizeof(magic), 0) ||
-	    memcmp(magic, zstd, sizeof(magic)))
+	if (img->actual_size < sizeof(magic))
+		return 0;
+	if ((ret = io_pread_all(img->fd, magic, sizeof(magic), 0)))
+		return err_sys(err, ret, "cannot read '%s'", img->path);
+	if (memcmp(magic, zstd, sizeof(magic)))
 		return 0;
 	ret = packed_open(img->fd, img->actual_size, &img->packed, &what);
 	if (ret == -EBADMSG)

@@ -243,10 +243,12 @@ int replace_commit(struct replacement *r, struct err *err)
 	r->temp[0] = '\0';
 	r->committed = true;
 	fault_point("image in place");
-	/* Some file systems cannot sync a directory, and O_PATH cannot either:
-	 * the image is in place, only its name could be lost in a power cut. */
-	if (fsync(r->dirfd) && errno == EIO)
-		return err_sys(err, -EIO, "the image '%s' is in place, but its directory", r->path);
+	/* Some file systems cannot sync a directory (EINVAL, as fsync(2) says), and O_PATH cannot
+	 * either: the image is in place, only its name could be lost in a power cut. */
+	if (fsync(r->dirfd) && errno != EINVAL && errno != EBADF && errno != EOPNOTSUPP)
+		return err_sys(err, -errno,
+			       "the image '%s' is in place, but its directory cannot be synced",
+			       r->path);
 	return 0;
 }
 

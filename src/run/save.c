@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +17,17 @@ static void notice(void *arg, const char *text)
 	const struct run_listener *l = arg;
 
 	l->notice(l->arg, text);
+}
+
+/* The program has ended with its last image, which is complete: the next run moves it up. */
+static void not_yet_moved(const struct guardian_listener *l, const char *name, struct err *err)
+{
+	__cleanup_free char *text = NULL;
+
+	if (l->notice &&
+	    asprintf(&text, "the newest image is '%s' until the next run: %s", name, err->what) > 0)
+		l->notice(l->arg, text);
+	*err = (struct err)ERR_INIT;
 }
 
 static int save(const struct jobrun *r, enum save_kind kind, bool quiet, struct err *err)
@@ -41,7 +53,11 @@ static int save(const struct jobrun *r, enum save_kind kind, bool quiet, struct 
 		return err->error;
 	if ((ret = checkpoint(&o, &listener, &result, err)))
 		return ret;
-	return images_promote(&r->images, err);
+	ret = images_promote(&r->images, err);
+	if (!ret || kind != SAVE_LAST)
+		return ret;
+	not_yet_moved(&listener, name, err);
+	return 0;
 }
 
 static void be_saver(const struct jobrun *r, int fd, enum save_kind kind, bool quiet)

@@ -29,12 +29,14 @@ static const char *behind_pid(const char *path, long *ret_pid)
 
 static int capture_kernel(struct file_scan *s, struct open_file *f, struct err *err)
 {
-	struct stat st;
+	int is_named = file_is_named(s, 0, err);
 	const char *rest;
 	char *own;
 	long pid;
 
-	if (stat(s->link, &st) || st.st_dev != s->st.st_dev || st.st_ino != s->st.st_ino)
+	if (is_named < 0)
+		return is_named;
+	if (!is_named)
 		return file_refuse_as(s, err, REFUSED_KERNEL_FILE_GONE,
 				      "a file of the kernel's that has not this name here");
 	rest = behind_pid(f->path, &pid);

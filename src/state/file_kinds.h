@@ -90,6 +90,10 @@ int file_refuse_as(const struct file_scan *s, struct err *err, enum refusal kind
 int file_refuse(const struct file_scan *s, struct err *err, const char *remedy, const char *fmt,
 		...) __printf_like(4, 5);
 
+/* Does the name still lead to this file?  1: yes; 0: no; negative: nobody can tell, and *err says
+ * why.  flags: of fstatat(2). */
+int file_is_named(const struct file_scan *s, int flags, struct err *err);
+
 /* --- the parts of state_files --- */
 
 void files_codec(struct codec *c, struct process *p);

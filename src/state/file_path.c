@@ -10,14 +10,14 @@
 
 static int capture_path(struct file_scan *s, struct open_file *f, struct err *err)
 {
-	struct stat st;
+	int is_named = file_is_named(s, AT_SYMLINK_NOFOLLOW, err);
 
 	(void)f;
-	if (lstat(s->link, &st) || st.st_dev != s->st.st_dev || st.st_ino != s->st.st_ino)
+	if (!is_named)
 		return file_refuse_as(s, err, REFUSED_PATH_GONE,
 				      "what was opened with O_PATH is not there any more (renamed, "
 				      "replaced or deleted, or in another mount namespace)");
-	return 0;
+	return is_named < 0 ? is_named : 0;
 }
 
 static int validate_path(const struct file_table *t, const struct open_file *f, struct err *err)

@@ -37,14 +37,14 @@ static bool is_writable(const struct open_file *f)
 
 static int capture_name(struct file_scan *s, struct err *err)
 {
-	struct stat st;
+	int is_named = file_is_named(s, 0, err);
 
-	if (stat(s->link, &st) || st.st_dev != s->st.st_dev || st.st_ino != s->st.st_ino)
+	if (!is_named)
 		return file_refuse_as(
 			s, err, REFUSED_FILE_GONE,
 			"it is not the file of that name (renamed, replaced or deleted, or "
 			"in another mount namespace)");
-	return 0;
+	return is_named < 0 ? is_named : 0;
 }
 
 static int capture_locks(struct file_scan *s, struct open_file *f, struct err *err)
@@ -237,6 +237,7 @@ static int check_cut(const struct restore *r, const struct open_file *f, int fd,
 		     const struct stat *now, struct err *err)
 {
 	__cleanup_fd int try = open(f->path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	int error = try < 0 ? -errno : 0;
 	char dir[FILES_PATH_MAX + 1];
 
 	if (stays_in_use(r, fd, now)) {
@@ -248,9 +249,11 @@ static int check_cut(const struct restore *r, const struct open_file *f, int fd,
 	}
 	snprintf(dir, sizeof(dir), "%s", f->path);
 	*(strrchr(dir, '/') + 1) = '\0';
-	if (try >= 0 && !access(dir, W_OK | X_OK))
+	if (!error && access(dir, W_OK | X_OK))
+		error = -errno;
+	if (!error)
 		return 0;
-	err_sys(err, -errno,
+	err_sys(err, error,
 		"'%s' (fd %d) grew since the checkpoint and cannot be cut back: its end cannot be "
 		"kept beside it",
 		f->path, fd);
@@ -368,9 +371,17 @@ static int cut_back(struct restore *r, const struct open_file *f, struct err *er
 		unlink(name);
 		return err_sys(err, e, "cannot keep the end of '%s' in '%s'", f->path, name);
 	}
-	if (ftruncate(fd, (off_t)f->regular.size) || fsync(fd))
-		return err_sys(err, -errno, "cannot cut '%s' back to %llu bytes", f->path,
-			       (unsigned long long)f->regular.size);
+	if (ftruncate(fd, (off_t)f->regular.size)) {
+		err_sys(err, -errno, "cannot cut '%s' back to %llu bytes", f->path,
+			(unsigned long long)f->regular.size);
+		unlink(name); /* nothing was cut */
+		return err->error;
+	}
+	if (fsync(fd)) {
+		err_sys(err, -errno, "cannot cut '%s' back to %llu bytes", f->path,
+			(unsigned long long)f->regular.size);
+		return err_hint(err, "what was behind them is in '%s'", name);
+	}
 	file_restore_notice(r,
 			    "'%s' was cut back to the %llu bytes of the checkpoint; the %llu "
 			    "bytes after them are in '%s' (--files=keep leaves such files alone)",
@@ -383,10 +394,11 @@ static int act_regular(struct restore *r, const struct open_file *f, struct err 
 {
 	struct stat st;
 
-	if (r->files == FILES_KEEP || !is_writable(f) || restore_stand_in(r, f->path) ||
-	    stat(f->path, &st) || (uint64_t)st.st_size <= f->regular.size)
+	if (r->files == FILES_KEEP || !is_writable(f) || restore_stand_in(r, f->path))
 		return 0;
-	return cut_back(r, f, err);
+	if (stat(f->path, &st))
+		return err_sys(err, -errno, "cannot look at '%s'", f->path);
+	return (uint64_t)st.st_size > f->regular.size ? cut_back(r, f, err) : 0;
 }
 
 /* --- restore --- */

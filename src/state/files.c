@@ -89,6 +89,18 @@ int file_refuse_as(const struct file_scan *s, struct err *err, enum refusal kind
 	return file_refuse(s, err, refusal_remedy(kind), "%s", what);
 }
 
+int file_is_named(const struct file_scan *s, int flags, struct err *err)
+{
+	struct stat st;
+
+	if (!fstatat(AT_FDCWD, s->link, &st, flags))
+		return st.st_dev == s->st.st_dev && st.st_ino == s->st.st_ino;
+	if (errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == ELOOP)
+		return 0;
+	return err_sys(err, -errno, "cannot look at '%.200s' (fd %d of process %d)", s->link, s->fd,
+		       s->c->remote->pid);
+}
+
 int file_getfd(const struct file_scan *s, int fd, struct err *err)
 {
 	int dup = remote_getfd(s->c->remote, fd);

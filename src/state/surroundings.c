@@ -125,7 +125,13 @@ static int check(struct restore *r, const struct process *p, struct err *err)
 
 	if (restore_stand_in(r, p->cwd))
 		return 0;
-	if (stat(p->cwd, &st) || !S_ISDIR(st.st_mode)) {
+	if (stat(p->cwd, &st)) {
+		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+			return err_sys(err, -errno, "cannot look at its working directory '%s'",
+				       p->cwd);
+		st.st_mode = 0;
+	}
+	if (!S_ISDIR(st.st_mode)) {
 		err_refuse(err, "its working directory '%s' is not there", p->cwd);
 		return err_hint(err, "make it: mkdir -p '%s'%s", p->cwd,
 				r->is_fed ? "; or --copy-files, which makes it" : "");
