@@ -69,7 +69,16 @@ static const struct {
 	[REFUSED_FILE_GONE] = {"a file that its name does not lead to any more",
 			       "give the file its name back, or make the checkpoint from inside "
 			       "the program's container"},
-	[REFUSED_LEASE] = {"a lease", "give the lease up before the checkpoint"},
+	[REFUSED_LEASE_BREAKING] = {"a lease that somebody waits for",
+				    "let the program give the lease up or downgrade it, and try "
+				    "again"},
+	[REFUSED_LEASE_ALONE] = {"a lease for writing on a file that is mapped or has no name",
+				 "let the program give the lease up before the checkpoint"},
+	[REFUSED_OWNER] = {"a descriptor whose signals go to another process (F_SETOWN)",
+			   "let the owner be the program, one of its threads or its process group "
+			   "before the checkpoint"},
+	[REFUSED_DNOTIFY] = {"a directory whose changes may be signalled (F_NOTIFY)",
+			     "close it before the checkpoint, or use inotify"},
 	[REFUSED_DIRECTORY_LOCK] = {"a directory with a lock on it",
 				    "release the lock before the checkpoint"},
 	[REFUSED_PATH_GONE] = {"a place (O_PATH) that is not there any more",

@@ -43,10 +43,11 @@ enum image_note_type {
 	NOTE_PLACES = 0x4744000c,       /* where the runs are in the data area */
 	NOTE_PARENT = 0x4744000d,       /* the image that holds the other runs */
 	NOTE_POSIX_TIMERS = 0x4744000e,
-	NOTE_CONTENTS = 0x4744000f, /* of files without a name */
-	NOTE_CPU = 0x47440010,      /* what the CPU could do, and its register layout */
-	NOTE_TERMINAL = 0x47440011, /* its modes */
-	NOTE_JOB = 0x47440020,      /* what godwit run was told to run */
+	NOTE_CONTENTS = 0x4744000f,     /* of files without a name */
+	NOTE_CPU = 0x47440010,          /* what the CPU could do, and its register layout */
+	NOTE_TERMINAL = 0x47440011,     /* its modes */
+	NOTE_FILE_SIGNALS = 0x47440012, /* F_SETOWN, F_SETSIG, O_ASYNC */
+	NOTE_JOB = 0x47440020,          /* what godwit run was told to run */
 };
 
 /* Required feature bits: docs/IMAGE-FORMAT.md, section 9. */

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "state/files.h"
+#include "state/lease.h"
 
 #define BLOCK (64u << 10)
 #define NS_PER_S 1000000000LL
@@ -67,6 +67,9 @@ static int add_all(struct carry_list *l, const struct process *p, struct err *er
 	for (size_t i = 0; p->files && i < p->files->nfiles && !ret; i++) {
 		const struct open_file *f = &p->files->files[i];
 
+		/* To open it would break that; the other side refuses it by name. */
+		if (f->kind == FILE_REGULAR && lease_of(f))
+			continue;
 		if (f->kind == FILE_REGULAR || f->kind == FILE_DIRECTORY)
 			ret = add_path(l, f->path,
 				       f->kind == FILE_REGULAR ? CARRY_FILE : CARRY_FOLDER, err);

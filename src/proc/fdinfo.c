@@ -47,6 +47,8 @@ static int add_lock(struct fdinfo *f, const char *line, struct err *err)
 		else if (!strcmp(kind, "FLOCK"))
 			l.kind = FDINFO_FLOCK;
 	}
+	if (!strcmp(kind, "LEASE")) /* fs/locks.c, lock_get_status */
+		l.kind = !strcmp(advice, "ACTIVE") ? FDINFO_LEASE : FDINFO_BREAKING;
 	l.is_write = !strcmp(mode, "WRITE");
 	l.start = strtoll(start, NULL, 10);
 	l.end = strcmp(end, "EOF") ? strtoll(end, NULL, 10) : INT64_MAX;

@@ -15,7 +15,14 @@ struct fdinfo_epoll {
 	uint64_t data, ino; /* ino: of the file watched */
 };
 
-enum fdinfo_lock_kind { FDINFO_POSIX = 1, FDINFO_OFD, FDINFO_FLOCK, FDINFO_OTHER };
+enum fdinfo_lock_kind {
+	FDINFO_POSIX = 1,
+	FDINFO_OFD,
+	FDINFO_FLOCK,
+	FDINFO_LEASE,
+	FDINFO_BREAKING, /* a lease that somebody waits for */
+	FDINFO_OTHER
+};
 
 /* A file lock that was taken by means of this open file description. */
 struct fdinfo_lock {

@@ -31,6 +31,7 @@
 #include "base/io.h"
 #include "remote/explain.h"
 #include "restart/internal.h"
+#include "state/file_signals.h"
 #include "state/memory.h"
 #include "state/timers_posix.h"
 
@@ -233,7 +234,8 @@ static int second_program(struct rebuild *b, struct err *err)
 	program_init(&b->prog, r->scratch + r->scratch_len - REMOTE_DATA_LEN, REMOTE_DATA_LEN,
 		     REMOTE_CALL_CAP, err);
 	r->prog = &b->prog;
-	if (timers_posix_restore(r, &b->proc, err))
+	r->new_pgid = getpgid(b->remote.pid);
+	if (timers_posix_restore(r, &b->proc, err) || file_signals_restore(r, &b->proc, err))
 		return err->error;
 	return state_threads.restore(r, &b->proc, err);
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/report.h"
+#include "state/lease.h"
 
 #define MEMFD_PREFIX "/memfd:"
 #define DELETED " (deleted)"
@@ -145,6 +146,11 @@ static int look_at_fd(struct capture *c, struct process *p, const char *name, ui
 	    !S_ISREG(st.st_mode) || st.st_nlink || contents_find(p, st.st_ino) != UINT32_MAX)
 		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/fd/%s", c->remote->pid, name);
+	if (c->has_leases && lease_is_held(c->remote->pid, st.st_ino))
+		return err_refuse_as(err, REFUSED_LEASE_ALONE,
+				     "cannot save '%.200s' (fd %d of process %d): a file without a "
+				     "name, with a lease for writing on it",
+				     link, number, c->remote->pid);
 	return is_of_huge_pages(path) ? 0 : add_file(p, number, path, link, &st, budget, err);
 }
 
@@ -201,6 +207,7 @@ static int capture(struct capture *c, struct process *p, struct err *err)
 	uint64_t budget = CONTENTS_MAX;
 	struct dirent *e;
 
+	c->has_leases = lease_is_held(c->remote->pid, 0);
 	if (!d) {
 		if (fd >= 0)
 			close(fd);

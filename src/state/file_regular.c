@@ -17,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "state/file_kinds.h"
+#include "state/lease.h"
 
 #define NS_PER_S 1000000000LL
 #define KEPT_SUFFIX ".after-checkpoint"
@@ -57,9 +57,12 @@ static int capture_locks(struct file_scan *s, struct open_file *f, struct err *e
 	if (!f->regular.locks)
 		return err->error;
 	for (size_t i = 0; i < info->nlocks; i++) {
+		if (info->locks[i].kind == FDINFO_BREAKING)
+			return file_refuse_as(s, err, REFUSED_LEASE_BREAKING,
+					      "somebody waits for the lease that is held on it");
 		if (info->locks[i].kind == FDINFO_OTHER)
-			return file_refuse_as(s, err, REFUSED_LEASE,
-					      "a lease or mandatory lock is held on it");
+			return file_refuse(s, err, "release it before the checkpoint",
+					   "a mandatory lock or a delegation is held on it");
 		f->regular.locks[i] = (struct file_lock){.kind = info->locks[i].kind,
 							 .is_write = info->locks[i].is_write,
 							 .start = info->locks[i].start,
@@ -120,7 +123,7 @@ static int validate_regular(const struct file_table *t, const struct open_file *
 	for (size_t i = 0; i < f->regular.nlocks; i++) {
 		const struct file_lock *l = &f->regular.locks[i];
 
-		if (l->kind < FDINFO_POSIX || l->kind > FDINFO_FLOCK || l->start < 0 ||
+		if (l->kind < FDINFO_POSIX || l->kind > FDINFO_LEASE || l->start < 0 ||
 		    l->end < l->start)
 			return err_image(err, "files: fd %d: impossible lock",
 					 file_lowest_fd(t, f));
@@ -192,7 +195,10 @@ static int check_open(bool is_fed, const struct file_table *t, const struct open
 				f->flags & O_ACCMODE);
 	}
 	for (size_t i = 0; f->kind == FILE_REGULAR && i < f->regular.nlocks; i++)
-		if (!can_have_lock(try, &f->regular.locks[i])) {
+		if (f->regular.locks[i].kind == FDINFO_LEASE) {
+			if (lease_take(try, f, &f->regular.locks[i], fd, err))
+				return err->error;
+		} else if (!can_have_lock(try, &f->regular.locks[i])) {
 			err_set(err, -EAGAIN,
 				"cannot lock '%s' for the program (fd %d): somebody else holds the "
 				"lock",
@@ -278,6 +284,8 @@ static int check_regular(struct restore *r, const struct file_table *t, const st
 	size = (uint64_t)st.st_size;
 	if (!S_ISREG(st.st_mode))
 		return refuse_file(r, err, fd, f, "something other than a file has that name now");
+	if (lease_check(r, f, &st, fd, err))
+		return err->error;
 	if (r->still_runs)
 		return check_open(r->is_fed, t, f, err);
 	if (is_other(r, f, &st) &&
@@ -436,6 +444,13 @@ static int restore_locks(struct file_restore *fr, const struct open_file *f, str
 					  (l->is_write ? LOCK_EX : LOCK_SH) | LOCK_NB, 0, 0, 0, 0);
 			continue;
 		}
+		if (l->kind == FDINFO_LEASE) {
+			program_call_want(fr->prog, 0,
+					  file_why(fr, f, "a lease that the program holds"),
+					  SYS_fcntl, (unsigned)fd, F_SETLEASE,
+					  l->is_write ? F_WRLCK : F_RDLCK, 0, 0, 0);
+			continue;
+		}
 		uint64_t addr = program_data(fr->prog, &k, sizeof(k));
 
 		program_call_want(fr->prog, 0, why, SYS_fcntl, (unsigned)fd,
@@ -462,7 +477,8 @@ static void done_regular(struct open_file *f)
 const struct file_ops file_regular = {
 	.kind = FILE_REGULAR,
 	.name = "regular file",
-	.kept = "name, offset, flags, locks (fcntl, open file description, flock); not the content",
+	.kept = "name, offset, flags, locks (fcntl, open file description, flock), leases; not the "
+		"content",
 	.capture = capture_regular,
 	.codec = codec_regular,
 	.validate = validate_regular,

@@ -43,16 +43,6 @@ static bool has_flag_path(const struct file_scan *s, const char *arg)
 	return s->info->flags & O_PATH;
 }
 
-/* A lease sets that flag, too (fs/fcntl.c, fasync_insert_entry): it is named as such. */
-static bool has_flag_async(const struct file_scan *s, const char *arg)
-{
-	(void)arg;
-	for (size_t i = 0; i < s->info->nlocks; i++)
-		if (s->info->locks[i].kind == FDINFO_OTHER)
-			return false;
-	return s->info->flags & O_ASYNC;
-}
-
 static bool link_begins(const struct file_scan *s, const char *arg)
 {
 	return !strncmp(s->link, arg, strlen(arg));
@@ -226,8 +216,6 @@ static bool always(const struct file_scan *s, const char *arg)
 
 static const struct file_rule rules[] = {
 	{has_flag_path, "", FILE_PATH, NULL, NULL, NULL},
-	{has_flag_async, "", 0, "signals are asked for by O_ASYNC",
-	 "turn O_ASYNC off before the checkpoint", NULL},
 	{link_begins, "/secretmem", 0, "secret memory (memfd_secret)", CLOSE_IT, NULL},
 	{is_unlinked, "", FILE_UNLINKED, NULL, NULL, NULL},
 	{link_begins, "anon_inode:[eventfd", FILE_EVENTFD, NULL, NULL, NULL},

@@ -17,6 +17,7 @@
 #include "image/elfid.h"
 #include "proc/status.h"
 #include "state/contents.h"
+#include "state/lease.h"
 #include "state/memory.h"
 #include "state/state.h"
 
@@ -144,6 +145,11 @@ static int add_mapping(struct capture *c, struct process *p, const struct proc_m
 		return ret;
 	if (n.kind == MAPPING_FILE || n.kind == MAPPING_SHARED) {
 		if (!(n.flags & MAPPING_DELETED)) {
+			/* Neither is anybody alone with a file that a restart maps. */
+			if (c->has_leases && lease_is_held(c->remote->pid, m->ino))
+				return refuse_mapping(
+					c, m, "the program holds a lease for writing on this file",
+					REFUSED_LEASE_ALONE, err);
 			if ((ret = intern_file(p, m, &n.file, &reachable, err)))
 				return ret;
 			if (!reachable && n.kind == MAPPING_SHARED)

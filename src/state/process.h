@@ -172,6 +172,23 @@ struct posix_timer {
 	int64_t left_ns, interval_ns; /* left_ns 0: not armed */
 };
 
+/* Stored in images: numbers are never reused. */
+enum file_owner {
+	FILE_OWNER_NONE,
+	FILE_OWNER_PROCESS,
+	FILE_OWNER_THREAD,
+	FILE_OWNER_GROUP /* the program's process group */
+};
+
+/* F_SETOWN_EX, F_SETSIG, O_ASYNC (fcntl(2)) of an open file. */
+struct file_signal {
+	int32_t fd;      /* its lowest descriptor */
+	uint32_t owner;  /* enum file_owner */
+	uint32_t thread; /* index in threads; UINT32_MAX where no thread is the owner */
+	uint32_t signal; /* 0: SIGIO without details */
+	bool is_async;
+};
+
 /* termios(3), where the program has turned off lines or echo. */
 struct terminal_modes {
 	bool is_set;
@@ -227,6 +244,8 @@ struct process {
 	struct posix_timer *posix_timers; /* ids ascend */
 	size_t nposix_timers;
 	struct file_table *files;
+	struct file_signal *file_signals; /* fds ascend */
+	size_t nfile_signals;
 	struct terminal_modes terminal;
 	struct file_content *contents;
 	size_t ncontents;

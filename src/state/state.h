@@ -28,6 +28,7 @@ struct capture {
 	pid_t ignore_child;           /* a child of the target that is our own helper, or 0 */
 	bool is_unborn;               /* see checkpoint_options */
 	const struct proc_maps *maps; /* before our scratch mapping was there */
+	bool has_leases;              /* state/lease.h: who opens a file of the target's must ask */
 	bool tracked;                 /* track/track.h: runs are told apart by RUN_UNCHANGED */
 	const struct early_advice *early_advice;   /* state/advice.h; may be NULL or empty */
 	struct early_scheduling *early_scheduling; /* state/scheduling.h; the same; emptied */
@@ -76,6 +77,7 @@ struct restore {
 	uint64_t scratch, scratch_len; /* the engine's; not to be touched */
 	uint64_t hole, hole_len;       /* for temporary mappings: nothing old or new is there */
 	pid_t new_pid;                 /* as the process sees itself */
+	pid_t new_pgid;                /* the same way; 0: its group has no number there */
 	const pid_t *new_tids;         /* of its threads, the same way */
 	void (*notice)(void *arg, const char *text);
 	void *notice_arg;
@@ -112,7 +114,7 @@ struct state_ops {
 extern const struct state_ops state_system, state_cpu, state_ids, state_surroundings, state_memory,
 	state_runs, state_places, state_parent, state_threads, state_signals, state_timers,
 	state_files, state_scheduling, state_advice, state_timers_posix, state_contents,
-	state_terminal_modes, state_job;
+	state_terminal_modes, state_file_signals, state_job;
 extern const struct state_ops *const state_kinds[]; /* NULL-terminated, in order */
 
 /* Calls notice(), formatted. */

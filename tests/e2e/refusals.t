@@ -118,7 +118,6 @@ refuse root device_memory;memory of a device;memory of a device
 refuse user foreign_shared_memory;shared;shared memory that another process has, too
 refuse user shared_file_closed;shared mapping;a shared mapping of a file that its name does not reach
 refuse user no_bell;signal;four pending signals: SIGURG, SIGWINCH, SIGCHLD and SIGCONT
-refuse_files user asynchronous;O_ASYNC;signals are asked for by O_ASYNC
 refuse_files root bpf;BPF;a BPF object
 refuse_files user namespace;namespace;a namespace
 refuse_files root anonymous;no support;other anonymous objects
@@ -130,7 +129,11 @@ refuse_files user stream;stream socket;a stream socket that is not plain TCP
 refuse_files root raw;raw socket;a raw socket
 refuse_files user other_socket;socket;other sockets
 refuse_files user file_replaced;replaced;a file that its name does not lead to any more
-refuse_files user lease;lease;a lease
+refuse user lease_broken;waits for the lease;a lease that somebody waits for
+refuse user lease_mapped;lease for writing;a lease for writing on a file that is mapped or has no name
+refuse user lease_unlinked;lease for writing;a lease for writing on a file that is mapped or has no name
+refuse user foreign_owner;another process;a descriptor whose signals go to another process (F_SETOWN)
+refuse user dnotify;F_NOTIFY;a directory whose changes may be signalled (F_NOTIFY)
 refuse_files user directory_lock;lock;a directory with a lock on it
 refuse_files root device_gone;device of that name;a device that its name does not lead to any more
 refuse_files user proc_gone;not this name;a file of /proc, /sys or cgroups that is not there any more
@@ -167,6 +170,19 @@ each_line_has_its_test() {
 		grep -Eq "^(LIMIT=[0-9]+ )?try $name " "$TOP/$file" || fail "$file has no test $name, for: $line"
 	done < <(elsewhere)
 }
+
+# To open the file would break the lease of the program that goes on.
+lease_of_the_first() {
+	become user
+	launch "$SUBJECTS/files_leases" "$CTL"
+	wait_ready
+	expect 0 "$GODWIT" checkpoint "$PID"
+	expect 1 "$GODWIT" restart myckpt
+	says "cannot give the program its lease on '.*' back .*: process $PID has one" "^hint: end process $PID "
+	ping
+	verdict
+}
+try restart_breaks_no_lease_of_others lease_of_the_first
 
 while IFS=';' read -r what words line; do
 	# shellcheck disable=SC2086  # three words

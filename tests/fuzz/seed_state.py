@@ -19,7 +19,8 @@ while at < len(notes):
     desc = name + (namesz + 3 & ~3)
     end = desc + (descsz + 3 & ~3)
     owner = notes[name:name + namesz - 1]
-    if owner == b"GODWIT":
+    # CPU tells the layout of the whole area.
+    if owner == b"GODWIT" and kind != 0x47440010:
         note = bytearray(notes[at:end])
         if kind == 0x47440001:  # SYSTEM: xstate_size is the last field but one
             struct.pack_into("<I", note, desc - at + descsz - 12, XSTATE)

@@ -235,6 +235,9 @@ CONTENTS = ("list", [("dev", "u64"), ("ino", "u64"), ("memfd", "bool"), ("mode",
 CPU = [("words", ("list", "u32", 64)), ("xcr0", "u64"), ("size", "u32"),
        ("parts", ("list", [("number", "u32"), ("offset", "u32"), ("length", "u32")], 30))]
 
+FILE_SIGNALS = ("list", [("fd", "i32"), ("owner", "u32"), ("thread", "u32"), ("signal", "u32"), ("async", "bool")],
+                1 << 20)
+
 TERMINAL = [("iflag", "u32"), ("oflag", "u32"), ("lflag", "u32"), ("cc", 19)]
 
 ADVICE = ("list", [("start", "u64"), ("end", "u64"), ("flags", "u32")], 1 << 22)
@@ -243,8 +246,9 @@ NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPING
          5: ("THREAD", THREAD), 6: ("SIGNALS", SIGNALS), 7: ("TIMERS", TIMERS), 8: ("FILES", FILES),
          9: ("SURROUNDINGS", SURROUNDINGS), 10: ("SCHEDULING", SCHEDULING), 11: ("ADVICE", ADVICE),
          12: ("PLACES", PLACES), 13: ("PARENT", PARENT), 14: ("POSIX TIMERS", POSIX_TIMERS),
-         15: ("CONTENTS", CONTENTS), 16: ("CPU", CPU), 17: ("TERMINAL", TERMINAL), 32: ("JOB", JOB)}
-ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 32)]
+         15: ("CONTENTS", CONTENTS), 16: ("CPU", CPU), 17: ("TERMINAL", TERMINAL),
+         18: ("FILE SIGNALS", FILE_SIGNALS), 32: ("JOB", JOB)}
+ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 32)]
 NEEDS_PLACES, NEEDS_PARENT = 1, 2
 CLEAN, BELOW = 1, 2
 

@@ -147,6 +147,31 @@ write_lock() {
 }
 try a_lock_for_writing_on_shared_storage_is_refused write_lock
 
+# Whoever opens the file breaks it, which ends a program that does not expect the signal.
+lease() {
+	become user
+	serve_on beta
+	cat >holder.py <<-'P'
+		import fcntl, os, time
+		f = open('leased', 'w')
+		fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+		print('ready', flush=True)
+		while not os.path.exists('leased.stop'): time.sleep(0.01)
+		print('ok' if fcntl.fcntl(f, fcntl.F_GETLEASE) == fcntl.F_WRLCK else 'wrong', flush=True)
+	P
+	pipe_on alpha /usr/bin/python3 "$W/holder.py"
+	wait_alive "$PID" 30 has out '^ready'
+	for args in --dry-run --copy-files --mode=total; do
+		migrate_from alpha "tls://$BETA:$PORT" --key key "$args"
+		((RC)) || fail "it has moved"
+		says "lease on '.*/leased'.*cannot move" '^hint: let it give the lease up'
+	done
+	: >leased.stop
+	wait_for 30 has out '^(ok|wrong)'
+	has out '^ok$' || fail "$(cat out)"
+}
+try a_lease_does_not_move lease
+
 read_lock() {
 	become user
 	serve_on beta

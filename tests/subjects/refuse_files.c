@@ -58,16 +58,6 @@ static int inotify_hidden(void)
 	return fd;
 }
 
-static int asynchronous(void)
-{
-	int p[2];
-
-	signal(SIGIO, SIG_IGN);
-	must(pipe(p));
-	must(fcntl(p[0], F_SETFL, O_ASYNC));
-	return p[0];
-}
-
 static int secret(void)
 {
 	return syscall(SYS_memfd_secret, 0);
@@ -175,13 +165,6 @@ static int file_replaced(void)
 	must(rename("other", "replaced"));
 	close(other);
 	return fd;
-}
-
-static int lease(void)
-{
-	close(made("leased"));
-	int fd = must(open("leased", O_RDONLY));
-	return fcntl(fd, F_SETLEASE, F_RDLCK) ? -1 : fd;
 }
 
 static int directory_lock(void)
@@ -313,7 +296,6 @@ int main(int argc, char **argv)
 		{"device", device},
 		{"inotify_unread", inotify_unread},
 		{"inotify_hidden", inotify_hidden},
-		{"asynchronous", asynchronous},
 		{"secret", secret},
 		{"bpf", bpf},
 		{"namespace", namespace},
@@ -329,7 +311,6 @@ int main(int argc, char **argv)
 		{"content_lock", content_lock},
 		{"content_huge", content_huge},
 		{"file_replaced", file_replaced},
-		{"lease", lease},
 		{"directory_lock", directory_lock},
 		{"device_gone", device_gone},
 		{"proc_gone", proc_gone},
