@@ -222,7 +222,7 @@ int live_arm(struct job *j, struct err *err)
 		ret = track_start(&j->remote, &l->track, &why);
 	fault_point("armed");
 	if (!ret)
-		ret = track_round(l->track, NULL, NULL, NULL, &why);
+		ret = track_round_stopped(l->track, &why);
 	if (!ret)
 		return 0;
 	capture_notice(&j->capture, "%s", why.what);

@@ -34,14 +34,13 @@
  * to pages that were handed to them before (O_DIRECT reads): track_start and
  * track_check refuse a program that has a file open so.
  *
- * What it costs the program: the first stop (0.3 ms), at each round one fault
- * without a signal (0.7 us) for each page written to since; huge pages are split
- * at the first write.  What it has mapped as one stays one, so that mremap() of it goes
- * on to work (before Linux 6.11, of what is mapped, moved or resized while it is tracked:
- * most likely).  While it is tracked its mappings are not joined with new
- * neighbours, and one mremap() of several mappings at
- * once (Linux 6.17) is refused by the kernel.  The tool's scan of 1 GiB takes 9 ms the first time,
- *later 0.3 to 0.9 ms.
+ * What it costs the program: the first stop (0.3 ms); a stop of 100 us for each round that
+ * finds 1 MiB or more of new mappings; in each round one fault without a signal (0.7 us)
+ * for each page written to since; huge pages are split at the first write.  What it has
+ * mapped as one stays one, so that mremap() of it goes on to work.  While it is tracked its
+ * mappings are not joined with new neighbours, and one mremap() of several mappings at
+ * once (Linux 6.17) is refused by the kernel.  The tool's scan of 1 GiB takes 9 ms the
+ * first time, later 0.3 to 0.9 ms.
  *
  * What it leaves: nothing.  The userfaultfd is ours alone (remote_take_new_fd);
  * when we end, however, the kernel ends the tracking.
@@ -79,13 +78,18 @@ void track_stop(struct track *t);
 typedef int (*track_fn)(void *arg, uint64_t start, uint64_t end);
 
 /*
- * One round: takes up mappings that are new, tells fn (may be NULL) every range of
- * private anonymous pages that exist and were written to since the last round, and arms
- * them again.  The target may run, or be stopped.  *ret_bytes (may be NULL): their sum.
+ * One round, beside the running target: takes up mappings that are new (for which it is
+ * stopped for some 100 us, when they are of 1 MiB or more), tells fn (may be NULL) every range
+ * of private anonymous pages that exist and were written to since the last round, and arms
+ * them again.  *ret_bytes (may be NULL): their sum.
  * 0, fn's value, or a negative errno (-ESRCH: the target has ended).
  */
 int track_round(struct track *t, track_fn fn, void *arg, uint64_t *ret_bytes,
 		struct err *err) __must_check;
+
+/* A round of a target that is stopped by who calls: of what is written from now on the
+ * next one tells. */
+int track_round_stopped(struct track *t, struct err *err) __must_check;
 
 /* Can all writes of the target be seen, as far as its open files tell?  -ENOTSUP
  * with the reason when not.  For each round; the last time when it is stopped. */

@@ -327,9 +327,88 @@ static void unchanged_pages_are_as_they_were_copied(void)
 	CHECK(l.exist > 10000);
 }
 
+/* --- what mremap() does to a neighbour: the QUIRK of track/track.c --- */
+
+#define OF_ONE 512u
+
+static void wait_for_step(int n)
+{
+	while (atomic_load(&shared->go_on) < n)
+		usleep(100);
+}
+
+static void neighbour(void)
+{
+	uint8_t *one = at(0);
+	size_t len = 4 * PAGE_SIZE_4K;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	map(0, OF_ONE);
+	map(PAGES / 2, 4); /* never touched */
+	memset(one, 1, OF_ONE * PAGE_SIZE_4K);
+	atomic_store(&shared->steps, 1);
+	wait_for_step(2);
+	if (mremap(at(PAGES / 2), len, len, MREMAP_MAYMOVE | MREMAP_FIXED, at(OF_ONE)) ==
+	    MAP_FAILED)
+		_exit(4);
+	*one = 2;
+	atomic_store(&shared->steps, 2);
+	wait_for_step(3);
+	*one = 3;
+	atomic_store(&shared->steps, 3);
+	for (;;)
+		pause();
+}
+
+/* Does a round tell the first page?  After the child has taken step n. */
+static bool tells_first_page(struct track *t, int n)
+{
+	struct err err = ERR_INIT;
+
+	atomic_store(&shared->go_on, n);
+	while (atomic_load(&shared->steps) < n && waitpid(pid, NULL, WNOHANG) == 0)
+		usleep(100);
+	nlist = 0;
+	CHECK_INT(track_round(t, note_range, NULL, NULL, &err), 0);
+	for (size_t i = 0; i < nlist; i++)
+		if (list[i].start <= BASE && list[i].end > BASE)
+			return true;
+	return false;
+}
+
+static void a_neighbour_that_moves_in_hides_nothing(void)
+{
+	struct err err = ERR_INIT;
+	struct track *t = NULL;
+	struct remote r;
+
+	if (track_probe(&err)) {
+		printf("%s: %s", err.what, err.hint);
+		fflush(stdout);
+		_exit(TAP_SKIP);
+	}
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid = fork();
+	if (!pid)
+		neighbour();
+	while (!atomic_load(&shared->steps))
+		usleep(100);
+	CHECK_INT(stop(&r, &err), 0);
+	CHECK_INT(track_start(&r, &t, &err), 0);
+	remote_release(&r);
+	CHECK(tells_first_page(t, 1));
+	CHECK(!tells_first_page(t, 1));
+	CHECK(tells_first_page(t, 2));
+	CHECK(tells_first_page(t, 3));
+	track_stop(t);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
 int main(int argc, char **argv)
 {
-	static const struct tap_test tests[] = {TEST(unchanged_pages_are_as_they_were_copied)};
+	static const struct tap_test tests[] = {TEST(unchanged_pages_are_as_they_were_copied),
+						TEST(a_neighbour_that_moves_in_hides_nothing)};
 
 	return tap_main(tests, ARRAY_SIZE(tests), argc, argv);
 }
