@@ -37,6 +37,13 @@ list() {
 	test mcs mono-mcs migration_of_CLR_programs
 	test go golang-go real_programs
 	test xz xz-utils real_programs
+	test /usr/lib/python3/dist-packages/numpy python3-numpy real_programs
+	test /usr/lib/x86_64-linux-gnu/openblas-pthread/libblas.so.3 libopenblas0-pthread real_programs,_a_BLAS_with_threads
+	test gm graphicsmagick real_programs
+	test /usr/bin/rustc rustc real_programs
+	test musl-gcc musl-tools real_programs,_another_C_library
+	test /usr/lib/postgresql/15/bin/postgres postgresql-15 real_programs
+	test vim.tiny vim-tiny editors_at_a_terminal
 	test gdb gdb images_in_gdb,_make_demo
 	test eu-stack elfutils images_in_eu-stack
 	test readelf binutils images_in_readelf

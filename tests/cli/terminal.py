@@ -73,11 +73,17 @@ class Shell:
         os.close(self.fd)
 
 
-def image_of(command, shows):
-    """Starts the command in a terminal, waits until it shows something, checkpoints it."""
+def image_of(command, shows, steps=()):
+    """Starts the command in a terminal, waits until it shows something, checkpoints it.
+
+    Before that it gets each step's keys, and shows what follows from them.
+    """
     sh = Shell()
     sh.send(command + "\n")
     sh.expect(shows)
+    for keys, seen in steps:
+        sh.send(keys)
+        sh.expect(seen)
     # The restarted program finds another terminal: this one is gone by then.
     r = subprocess.run([GODWIT, "checkpoint", str(sh.child()), "--kill"], stdin=subprocess.DEVNULL,
                        capture_output=True, text=True, timeout=LIMIT)

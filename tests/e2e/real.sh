@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Real programs: interrupted in the middle of real work, they end with the result of
-# an uncut run.  WORK is where the work loads are.
+# an uncut run.  WORK is where the work loads are.  MADE is a pattern for the files
+# that the program makes: they must be the same, too.
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 export WORK=$TOP/tests/e2e/work
 
@@ -8,7 +9,14 @@ export WORK=$TOP/tests/e2e/work
 uncut() {
 	(as "$@") </dev/null >want 2>want.err || fail "the uncut run fails: $(tail -3 want.err)"
 	grep -q '^result' want || fail "the uncut run has no result"
+	[[ -n ${MADE-} ]] || return 0
+	_sums >want.sums || fail "the uncut run made no $MADE"
+	# shellcheck disable=SC2086  # a pattern
+	rm $MADE
 }
+
+# shellcheck disable=SC2086  # a pattern
+_sums() { md5sum $MADE; }
 
 _lines() { (($(wc -l <"$1") >= $2)); }
 _is_done() { has out '^result'; }
@@ -54,6 +62,7 @@ same_result() {
 	local rc=$?
 	[[ $rc == 0 ]] || fail "the restarted program ends with status $rc"
 	cmp -s out want || fail "the output differs: $(diff out want | head -n 5)"
+	[[ -z ${MADE-} ]] || cmp -s <(_sums) want.sums || fail "what it made differs: $(_sums | diff - want.sums)"
 }
 
 _by_attach() {
