@@ -45,8 +45,8 @@ static const struct {
 	[REFUSED_SHARED_MEMORY] = {"shared memory that another process has, too",
 				   TREES "checkpoint when that process has ended, or use a file "
 					 "that both map"},
-	[REFUSED_SYSV] = {"System V shared memory",
-			  "use mmap instead of shmat, or detach it first"},
+	[REFUSED_SYSV] = {"System V shared memory that is locked, or mapped in part",
+			  "let the program leave it as shmat returns it, or detach it first"},
 	[REFUSED_SECRET] = {"a mapping of secret memory", "let the program unmap it first"},
 	[REFUSED_KERNEL_MEMORY] = {"memory of a kernel object (asynchronous I/O, rings)",
 				   "close the object first"},

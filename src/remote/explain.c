@@ -33,6 +33,8 @@ static const struct call_name calls[] = {
 	CALL(madvise, arg_hex, arg_dec, arg_dec),
 	CALL(mincore, arg_hex, arg_dec, arg_hex),
 	CALL_ADDR(brk, arg_hex),
+	CALL_ADDR(shmat, arg_dec, arg_hex, arg_dec),
+	CALL(shmctl, arg_dec, arg_dec, arg_hex),
 	/* reading and writing */
 	CALL(read, arg_int, arg_hex, arg_dec),
 	CALL(write, arg_int, arg_bytes, arg_dec),

@@ -33,6 +33,7 @@
 #include "restart/internal.h"
 #include "state/file_signals.h"
 #include "state/memory.h"
+#include "state/memory_sysv.h"
 #include "state/timers_posix.h"
 
 #define PLACE_MIN 0x10000000ULL
@@ -230,6 +231,7 @@ static int second_program(struct rebuild *b, struct err *err)
 {
 	struct restore *r = &b->restore;
 
+	memory_sysv_done(r);
 	program_done(&b->prog);
 	program_init(&b->prog, r->scratch + r->scratch_len - REMOTE_DATA_LEN, REMOTE_DATA_LEN,
 		     REMOTE_CALL_CAP, err);

@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "restart/internal.h"
 #include "state/files.h"
+#include "state/memory_sysv.h"
 #include "state/vdso.h"
 
 /* Everything that can be verified is verified here: nothing is touched. */
@@ -113,6 +114,7 @@ static void forget(struct rebuild *b)
 	proc_maps_done(&b->maps);
 	buf_done(&b->maps_text);
 	memory_early_done(&b->early);
+	memory_sysv_done(&b->restore);
 }
 
 int restart_act(struct rebuild *b, struct err *err)

@@ -19,6 +19,7 @@
 #include "state/contents.h"
 #include "state/lease.h"
 #include "state/memory.h"
+#include "state/memory_sysv.h"
 #include "state/state.h"
 
 #define ADDRESS_MAX (1ULL << 56)
@@ -46,8 +47,8 @@ static int classify(struct capture *c, const struct proc_map *m, struct mapping 
 		ret->kind = MAPPING_VDSO;
 	} else if (starts(m->name, "[vvar")) {
 		ret->kind = MAPPING_VVAR;
-	} else if (starts(m->name, "/SYSV") && m->deleted) {
-		return refuse_mapping(c, m, "System V shared memory", REFUSED_SYSV, err);
+	} else if (memory_sysv_is(m)) {
+		return memory_sysv_classify(c, m, ret, err);
 	} else if (starts(m->name, "/secretmem")) {
 		return refuse_mapping(c, m, "secret memory (memfd_secret)", REFUSED_SECRET, err);
 	} else if (starts(m->name, "anon_inode:") || starts(m->name, "[uprobes]") ||
@@ -219,7 +220,7 @@ static int capture(struct capture *c, struct process *p, struct err *err)
 		if ((ret = add_mapping(c, p, &c->maps->v[i], err)))
 			return ret;
 	}
-	if ((ret = memory_refuse_foreign(c, p, err)))
+	if ((ret = memory_sysv_capture(c, p, err)) || (ret = memory_refuse_foreign(c, p, err)))
 		return ret;
 	return capture_layout(c, p, err);
 }
@@ -280,6 +281,9 @@ static int validate(const struct process *p, struct err *err)
 	for (size_t i = 0; i < p->nmapped_files; i++)
 		if (!p->mapped_files[i].path)
 			return err_image(err, "mapped file %zu has no name", i);
+	for (size_t i = 0; i < p->nmappings; i++)
+		if (!memory_sysv_is_possible(p, &p->mappings[i]))
+			return err_image(err, "mapping %zu is no System V shared memory", i);
 	if (p->mm.auxv_len > 1024)
 		return err_image(err, "the auxiliary vector is too long");
 	return 0;

@@ -25,6 +25,7 @@
 #include "state/chain.h"
 #include "state/memory.h"
 #include "state/memory_early.h"
+#include "state/memory_sysv.h"
 
 /* Reservations larger than this and hardly touched are mapped without
  * reserving swap, or the kernel's overcommit check would refuse them. */
@@ -160,6 +161,8 @@ int memory_check(struct restore *r, const struct process *p, struct err *err)
 		r->file_matches[i] = !r->is_fed && file_matches(r, p, i);
 	if (r->is_fed)
 		r->know_files(r->know_arg, p, r->file_matches);
+	if ((ret = memory_sysv_check(p, err)))
+		return ret;
 	for (size_t i = 0; i < p->nmappings; i++) {
 		const struct mapping *m = &p->mappings[i];
 		const struct mapped_file *f = m->file ? &p->mapped_files[m->file - 1] : NULL;
@@ -352,6 +355,8 @@ static void map_all(struct restore *r, const struct process *p, const bool *fill
 			memory_early_map_rest(r, m);
 		else if (m->kind == MAPPING_ANON || m->kind == MAPPING_FILE)
 			map_anon(r, m, first_prot(r, m, filled[i]));
+		else if (m->flags & MAPPING_SYSV)
+			memory_sysv_map(r, p, i);
 		else if (m->kind == MAPPING_SHMEM && !(m->flags & MAPPING_OF_CONTENT))
 			map_shmem(r, p, i, first_prot(r, m, true));
 	}

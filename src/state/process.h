@@ -42,6 +42,8 @@ enum mapping_flag {
 	MAPPING_STACK = 1u << 3, /* [stack] */
 	/* MAPPING_SHMEM of a file without a name (state/contents.h): nothing is stored of it */
 	MAPPING_OF_CONTENT = 1u << 5,
+	MAPPING_SYSV = 1u << 6,         /* MAPPING_SHMEM by shmat(2): state/memory_sysv.h */
+	MAPPING_SYSV_REMOVED = 1u << 7, /* marked by IPC_RMID */
 	MAPPING_DELETED =
 		1u << 4, /* the file has no name any more: stored whole, restored as anonymous */
 	/* Capture: who touches a missing page of it waits for a userfaultfd.  Never stored. */

@@ -72,6 +72,7 @@ struct restore {
 	bool with_vdso;             /* on a source: the destination wants the vdso's bytes */
 	bool still_runs;            /* elsewhere, until the last look: its files may change */
 	struct memory_early *early; /* state/memory_early.h; NULL: nothing came early */
+	struct sysv_made *sysv;     /* state/memory_sysv.h: made for the program */
 	/* While the calls are planned: */
 	const struct proc_maps *now;   /* the new process's maps, right after exec */
 	uint64_t scratch, scratch_len; /* the engine's; not to be touched */
@@ -84,6 +85,7 @@ struct restore {
 };
 
 struct chain;
+struct sysv_made;
 struct report; /* cli: text or JSON */
 
 struct state_ops {

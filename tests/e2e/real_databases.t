@@ -1,5 +1,6 @@
 #!/bin/bash
-# Programs that keep data: sqlite3 in the middle of an import, redis with 100 MiB.
+# Programs that keep data: sqlite3 in the middle of an import, redis with 100 MiB,
+# PostgreSQL's single-user mode, with its shared memory of three kinds.
 . "$(dirname "$0")/real.sh"
 
 make_rows() { # COUNT
@@ -120,11 +121,82 @@ redis_with_client() {
 	exec 8>&-
 }
 
+PG=/usr/lib/postgresql/15/bin
+
+# Inserts, updates and answers, a query a line.
+make_queries() { # STEPS
+	local n
+	echo "create table t(id int primary key, name text, x float)"
+	echo "create index by_name on t(name)"
+	for ((n = 1; n <= $1; n++)); do
+		echo "insert into t select $n * 10000 + i, 'name ' || (i * 7919 % 10007), i * 0.5 from generate_series(1, 2000) i"
+		echo "update t set x = x * 2 + $n where id % 7 = $n % 7 and id > $n * 10000 - 20000"
+		echo "select count(*) as step, sum(x) from t where name < 'name 5'"
+	done
+	echo "select count(*) as result, sum(length(name)), sum(x) from t"
+}
+
+postgres() { # DOOR
+	need "$PG/postgres"
+	become user
+	local steps
+	(as "$PG/initdb" -D "$W/empty" -A trust --locale=C -N -U postgres) >initdb.log 2>&1 ||
+		fail "initdb: $(tail -n 3 initdb.log)"
+	for steps in 20 60 180; do
+		make_queries $steps >queries
+		rm -rf want.db got.db out
+		cp -a empty want.db
+		cp -a empty got.db
+		(as "$PG/postgres" --single -F -D "$W/want.db" postgres) <queries >want 2>want.err ||
+			fail "the uncut run fails: $(tail -n 3 want.err)"
+		has want ': result = ' || fail "the uncut run has no result"
+		cut_queries "$1" && break
+		note "done before it was stopped, with $steps steps"
+		finish_off
+		((steps < 180)) || fail "the work is too small"
+	done
+	# It asks getpid() whether it is a child of itself.
+	OUT=out2 ERR=err2 launch "$GODWIT" restart --same-ids myckpt
+	wait "$PID" || fail "status $?"
+	cmp -s out want || fail "the answers differ: $(diff out want | head -n 5)"
+	local db
+	for db in want.db got.db; do
+		echo "select id, name, x from t order by id" |
+			(as "$PG/postgres" --single -D "$W/$db" postgres) >"$db.rows" 2>/dev/null
+	done
+	[[ $(grep -c ': id = ' want.db.rows) == $((steps * 2000)) ]] || fail "there are no rows"
+	cmp -s want.db.rows got.db.rows || fail "the data differ"
+}
+
+# In the middle of the queries, or false.  (It works in its folder, and has signal 12.)
+cut_queries() { # DOOR
+	local pre=()
+	[[ $1 != preload ]] || pre=(env GODWIT_SIGNAL=40 GODWIT_IMAGE="$W/myckpt" LD_PRELOAD="$LIBCKPT")
+	IN=queries launch "${pre[@]}" "$PG/postgres" --single -F -D "$W/got.db" postgres
+	_answered() { has out ': result = '; }
+	_answers() { (($(grep -c ': step = ' out) >= 4)); }
+	wait_alive "$PID" 30 _answers
+	if [[ $1 == preload ]]; then
+		kill -40 "$PID"
+		_rung() { _is_new_image_or_error myckpt "" || _answered; }
+		wait_for 30 _rung
+		_answered || _is_new_image myckpt "" || fail "the doorbell was refused"
+		finish_off
+	else
+		run "$GODWIT" checkpoint "$PID" --kill
+		[[ $RC == 0 ]] || _answered || fail "checkpoint: $RC"
+		wait "$PID" 2>/dev/null
+	fi
+	! _answered
+}
+
 try sqlite3_import_by_attach sqlite_import attach DELETE
 try sqlite3_import_by_preload sqlite_import preload DELETE
 try sqlite3_import_with_a_log sqlite_import attach WAL
 LIMIT=120 try redis_with_100_mib_by_attach redis attach user
 LIMIT=120 try redis_with_100_mib_by_preload redis preload user
 LIMIT=120 try redis_with_100_mib_as_root redis attach root
+try postgres_single_user_by_attach postgres attach
+try postgres_single_user_by_preload postgres preload
 try redis_with_a_client_is_refused redis_with_client
 finish

@@ -112,7 +112,10 @@ refuse user directory_gone;working directory.*gone;a working or root directory t
 refuse user own_descriptors;thread [0-9]+ .*of its own;a thread with descriptors of its own
 refuse root high_descriptor;descriptor 1048576;a descriptor above 1048575
 refuse user hugetlb;huge;huge pages of hugetlbfs
-refuse user sysv_shm;(SysV|System V|shared memory);System V shared memory
+refuse_sysv root sysv_huge;System V.*huge;huge pages of hugetlbfs
+refuse_sysv user sysv_part;System V.*part;System V shared memory that is locked, or mapped in part
+refuse_sysv user sysv_locked;System V.*locked;System V shared memory that is locked, or mapped in part
+refuse_sysv user sysv_foreign;System V.*another process;shared memory that another process has, too
 refuse user aio;(aio|asynchronous);memory of a kernel object (asynchronous I/O, rings)
 refuse root device_memory;memory of a device;memory of a device
 refuse user foreign_shared_memory;shared;shared memory that another process has, too

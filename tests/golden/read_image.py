@@ -375,6 +375,12 @@ class Process:
         for m in maps:
             need(m["start"] >= last and m["end"] > m["start"] and (m["start"] | m["end"]) % 4096 == 0, "mapping")
             need(1 <= m["kind"] <= 6 and m["prot"] <= 7 and m["file"] <= len(self.mappings["files"]), "mapping")
+            if m["flags"] & 64:
+                f = self.mappings["files"][m["file"] - 1]
+                need(m["kind"] == 4 and m["file"] and not m["offset"] and not m["flags"] & 32, "System V memory")
+                need(m["object"] == 2 ** 63 + f["ino"] and f["ino"] < 2 ** 31, "number of System V memory")
+                need(0 < f["size"] <= m["end"] - m["start"] < f["size"] + 4096, "size of System V memory")
+            need(m["flags"] & 64 or not m["flags"] & 128, "removed, but no System V memory")
             last = m["end"]
         if self.image.required & NEEDS_PARENT:
             need(self.parent is not None, "the note PARENT is missing")

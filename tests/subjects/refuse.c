@@ -14,7 +14,6 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
-#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -344,20 +343,6 @@ static int hugetlb(void)
 	return p == MAP_FAILED ? -1 : -2;
 }
 
-static int sysv_shm(void)
-{
-	int id = shmget(IPC_PRIVATE, 10000, IPC_CREAT | 0600);
-
-	if (id < 0)
-		return -1;
-	char *p = shmat(id, NULL, 0);
-	shmctl(id, IPC_RMID, NULL);
-	if (p == (void *)-1)
-		return -1;
-	strcpy(p, "shared");
-	return -2;
-}
-
 static int aio(void)
 {
 	aio_context_t ctx = 0;
@@ -617,7 +602,6 @@ static const struct refused_kind kinds[] = {
 	{"traced", traced},
 	{"undumpable", undumpable},
 	{"hugetlb", hugetlb},
-	{"sysv_shm", sysv_shm},
 	{"aio", aio},
 	{"foreign_shared_memory", foreign_shared_memory},
 	{"lost_call", lost_call},
