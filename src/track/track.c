@@ -48,7 +48,8 @@
 #define REGIONS 512
 /* New mappings of less than this are not worth a stop. */
 #define TAKE_UP_BYTES (1ULL << 20)
-#define USER_END (1ULL << 47)
+/* TASK_SIZE: what goes further the kernel refuses (PAGEMAP_SCAN: EFAULT). */
+#define USER_END ((1ULL << 47) - PAGE_SIZE_4K)
 /* Pages armed at a time: the target's mappings are locked meanwhile (0.6 ms). */
 #define PAGES_AT_ONCE 16384
 
@@ -138,8 +139,11 @@ static int refuse_tracked(const struct track *t, struct err *err)
 		.category_mask = PAGE_IS_WPALLOWED,
 		.return_mask = PAGE_IS_WPALLOWED,
 	};
+	int n = ioctl(t->pagemap, PAGEMAP_SCAN, &a);
 
-	if (ioctl(t->pagemap, PAGEMAP_SCAN, &a) <= 0)
+	if (n < 0)
+		return cannot(-errno, "PAGEMAP_SCAN", err);
+	if (n == 0)
 		return 0;
 	err_refuse(err, "memory of process %d is tracked already, by itself or by another tool",
 		   t->pid);

@@ -360,6 +360,20 @@ static void neighbour(void)
 		pause();
 }
 
+static bool starts_again(void)
+{
+	struct err err = ERR_INIT;
+	struct track *t = NULL;
+	struct remote r;
+	int ret;
+
+	CHECK_INT(stop(&r, &err), 0);
+	ret = track_start(&r, &t, &err);
+	remote_release(&r);
+	track_stop(t);
+	return !ret || !strstr(err.what, "tracked already");
+}
+
 /* Does a round tell the first page?  After the child has taken step n. */
 static bool tells_first_page(struct track *t, int n)
 {
@@ -400,6 +414,8 @@ static void a_neighbour_that_moves_in_hides_nothing(void)
 	CHECK(!tells_first_page(t, 1));
 	CHECK(tells_first_page(t, 2));
 	CHECK(tells_first_page(t, 3));
+	/* Two would take from each other what was written. */
+	CHECK(!starts_again());
 	track_stop(t);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
