@@ -106,8 +106,11 @@ static const struct {
 	[REFUSED_FOREIGN_END] = {"a pipe or socket to another process, other than 0, 1 and 2",
 				 "only the descriptors 0, 1 and 2 can lead to other processes: "
 				 "close it, or checkpoint when the other process has ended"},
-	[REFUSED_IN_FLIGHT] = {"descriptors on their way in a socket (SCM_RIGHTS)",
-			       "let the program receive them first"},
+	[REFUSED_IN_FLIGHT] = {"an epoll, inotify, terminal or file without a name that is only "
+			       "on its way in a socket (SCM_RIGHTS)",
+			       "let the program receive it first"},
+	[REFUSED_CREDENTIALS] = {"an unread message with another process's credentials",
+				 "let the program receive it first"},
 	[REFUSED_LARGE_MESSAGE] = {"an unread message of more than 192 KiB",
 				   "let the program receive it first"},
 	[REFUSED_UNIX_LONE] = {"a Unix socket that was never connected",

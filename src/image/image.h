@@ -47,6 +47,7 @@ enum image_note_type {
 	NOTE_CPU = 0x47440010,          /* what the CPU could do, and its register layout */
 	NOTE_TERMINAL = 0x47440011,     /* its modes */
 	NOTE_FILE_SIGNALS = 0x47440012, /* F_SETOWN, F_SETSIG, O_ASYNC */
+	NOTE_FLIGHT = 0x47440013,       /* descriptors that lie unread in sockets */
 	NOTE_JOB = 0x47440020,          /* what godwit run was told to run */
 };
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/report.h"
+#include "state/flight.h"
 #include "state/lease.h"
 
 #define MEMFD_PREFIX "/memfd:"
@@ -456,6 +457,9 @@ static int capture_unlinked(struct file_scan *s, struct open_file *f, struct err
 		return file_refuse_as(s, err, REFUSED_CONTENT_LOCK,
 				      "a file without a name, with a lock on it");
 	f->unlinked.content = contents_find(s->p, s->st.st_ino);
+	if (f->unlinked.content == UINT32_MAX && flight_has(s->table, s->fd))
+		return file_refuse_as(s, err, REFUSED_IN_FLIGHT,
+				      "a file without a name that is only in flight (SCM_RIGHTS)");
 	if (f->unlinked.content == UINT32_MAX)
 		return file_refuse_as(s, err, REFUSED_CONTENT_HUGE,
 				      "a file without a name, of huge pages");

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "state/file_kinds.h"
+#include "state/flight.h"
 
 /* Directories are seen from here, not from the program's own. */
 static char *absolute(const char *path)
@@ -30,7 +30,7 @@ int files_give(struct process *p, int fd, const char *source, struct err *err)
 	const struct file_ops *ops;
 	char *path;
 
-	if (!f) {
+	if (!f || flight_has(p->files, fd)) {
 		err_set(err, -EBADF, "the program has no descriptor %d", fd);
 		return err_hint(err, "godwit show --files lists those that it has");
 	}

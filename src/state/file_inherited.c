@@ -62,7 +62,7 @@ static void notice_unread(const struct file_scan *s, const struct open_file *f)
 
 	if (f->inherited.is_tty || (f->flags & O_ACCMODE) == O_WRONLY)
 		return;
-	dup = remote_getfd(s->c->remote, s->fd);
+	dup = file_try_getfd(s, s->fd);
 	if (dup >= 0 && !ioctl(dup, FIONREAD, &n) && n > 0)
 		file_notice(s,
 			    "%d bytes that wait in '%s' (fd %d) are not saved: on restart it "

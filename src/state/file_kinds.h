@@ -30,6 +30,8 @@ struct file_scan {
 	struct fdinfo *info;
 	uint32_t *order; /* the files found so far, as compare() orders them */
 	size_t order_cap;
+	int *held; /* state/flight.h: descriptors of ours, of number flight_from and so on */
+	size_t nheld, held_cap;
 	/* Sockets only: */
 	int sock_domain, sock_type, sock_protocol;
 	char detail[160]; /* "established TCP connection to 127.0.0.1:80", or "" */
@@ -43,6 +45,7 @@ struct file_restore {
 	struct program *prog;
 	int above;        /* no descriptor of the program is as high as this */
 	int inherited[3]; /* where 0, 1, 2 wait, or -1 */
+	int *senders;     /* of each file: the end that sends what it has not read yet */
 	int *contents;    /* state/contents.h: a descriptor of each */
 };
 
@@ -105,8 +108,12 @@ void files_show(const struct process *p, struct report *rep);
 
 /* --- for capture --- */
 
-/* A duplicate of the target's descriptor, for looking at; errors name it. */
+/* A duplicate of the target's descriptor, or a negative errno. */
+int file_try_getfd(const struct file_scan *s, int fd);
+/* The same; errors name it. */
 int file_getfd(const struct file_scan *s, int fd, struct err *err);
+/* Finds or adds the file of a descriptor of the program's, or of one in flight. */
+int files_add_fd(struct file_scan *s, int fd, uint32_t *ret_file, struct err *err);
 /* Index of f in the table; its lowest descriptor; the file of a descriptor. */
 uint32_t file_index(const struct file_table *t, const struct open_file *f);
 int file_lowest_fd(const struct file_table *t, const struct open_file *f);

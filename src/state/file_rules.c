@@ -142,7 +142,7 @@ static bool is_terminal(const struct file_scan *s, const char *arg)
 		return false;
 	if (m == MAJOR_TTY || m == MAJOR_TTYAUX || (m >= 136 && m <= 143))
 		return true;
-	dup = remote_getfd(s->c->remote, s->fd);
+	dup = file_try_getfd(s, s->fd);
 	return dup >= 0 && !tcgetattr(dup, &t);
 }
 

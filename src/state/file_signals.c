@@ -20,6 +20,7 @@
 
 #include "base/refusal.h"
 #include "base/report.h"
+#include "state/flight.h"
 #include "state/lease.h"
 
 #define NO_THREAD UINT32_MAX
@@ -103,7 +104,8 @@ static int capture(struct capture *c, struct process *p, struct err *err)
 
 	/* Of a file that is not really open nothing can be asked. */
 	for (size_t i = 0; i < p->files->nfiles && !e; i++)
-		if (p->files->files[i].kind != FILE_PATH)
+		if (p->files->files[i].kind != FILE_PATH &&
+		    !flight_has(p->files, file_lowest_fd(p->files, &p->files->files[i])))
 			e = look(c, p, &p->files->files[i], &cap, err);
 	return e;
 }

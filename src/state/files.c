@@ -4,7 +4,8 @@
  *   1. read /proc/PID/fd: each descriptor's link, inode and fdinfo
  *   2. find the descriptors that share an open file description (kcmp)
  *   3. the rules (file_rules.c) say of which kind a description is, or refuse
- *   4. the kind looks closer; then once more when all descriptors are known:
+ *   4. what is in flight in the program's sockets (flight.h) goes the same way
+ *   5. the kind looks closer; then once more when all descriptors are known:
  *      what ends of pipes and pairs are inside, what an epoll watches
  *
  * Nothing in the target changes.
@@ -23,7 +24,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "state/file_kinds.h"
+#include "state/flight.h"
 
 uint32_t file_index(const struct file_table *t, const struct open_file *f)
 {
@@ -72,8 +73,12 @@ int file_refuse(const struct file_scan *s, struct err *err, const char *remedy, 
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
-	err_refuse(err, "cannot save '%.200s' (fd %d of process %d): %s", s->link, s->fd,
-		   s->c->remote->pid, what);
+	if (flight_has(s->table, s->fd))
+		err_refuse(err, "cannot save '%.200s' (in flight in process %d): %s", s->link,
+			   s->c->remote->pid, what);
+	else
+		err_refuse(err, "cannot save '%.200s' (fd %d of process %d): %s", s->link, s->fd,
+			   s->c->remote->pid, what);
 	return remedy ? err_hint(err, "%s", remedy) : err->error;
 }
 
@@ -101,9 +106,29 @@ int file_is_named(const struct file_scan *s, int flags, struct err *err)
 		       s->c->remote->pid);
 }
 
+/* Whose descriptor it is, and of which number there: one in flight is ours. */
+static pid_t holder_of(const struct file_scan *s, int fd, int *ret_fd)
+{
+	bool is_ours = flight_has(s->table, fd);
+
+	*ret_fd = is_ours ? s->held[fd - s->table->flight_from] : fd;
+	return is_ours ? getpid() : s->c->remote->pid;
+}
+
+int file_try_getfd(const struct file_scan *s, int fd)
+{
+	int there, dup;
+	pid_t pid = holder_of(s, fd, &there);
+
+	if (pid == s->c->remote->pid)
+		return remote_getfd(s->c->remote, fd);
+	dup = fcntl(there, F_DUPFD_CLOEXEC, 3);
+	return dup < 0 ? -errno : dup;
+}
+
 int file_getfd(const struct file_scan *s, int fd, struct err *err)
 {
-	int dup = remote_getfd(s->c->remote, fd);
+	int dup = file_try_getfd(s, fd);
 
 	if (dup >= 0)
 		return dup;
@@ -118,12 +143,14 @@ int file_getfd(const struct file_scan *s, int fd, struct err *err)
 int file_read_info(const struct file_scan *s, int fd, struct fdinfo *ret, struct err *err)
 {
 	__cleanup_buf struct buf text = {0};
-	char path[32];
-	int e;
+	char path[48];
+	int there, e;
+	pid_t pid = holder_of(s, fd, &there);
 
-	snprintf(path, sizeof(path), "fdinfo/%d", fd);
-	if ((e = io_read_file(s->c->remote->procfd, path, &text)))
-		return err_sys(err, e, "cannot read /proc/%d/%s", s->c->remote->pid, path);
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, there);
+	if ((e = io_read_file(s->c->remote->procfd,
+			      pid == s->c->remote->pid ? strstr(path, "fdinfo") : path, &text)))
+		return err_sys(err, e, "cannot read %s", path);
 	return proc_parse_fdinfo(text.p, ret, err);
 }
 
@@ -187,25 +214,26 @@ static int list_fds(const struct capture *c, int **ret, size_t *ret_n, struct er
 
 static int look_at(struct file_scan *s, int fd, struct fdinfo *info, struct err *err)
 {
-	char path[32], full[64];
+	char full[64];
+	const char *path = full;
 	struct statfs fs;
-	int e;
+	int there, e;
+	pid_t pid = holder_of(s, fd, &there);
 
-	snprintf(path, sizeof(path), "fd/%d", fd);
+	snprintf(full, sizeof(full), "/proc/%d/fd/%d", pid, there);
+	if (pid == s->c->remote->pid)
+		path = strstr(full, "fd/"); /* of the very process that is held */
 	s->fd = fd;
 	s->info = info;
 	s->fs_magic = 0;
 	s->detail[0] = s->link[0] = '\0';
 	if ((e = io_readlink(s->c->remote->procfd, path, s->link, sizeof(s->link))))
-		return err_sys(err, e, "cannot read /proc/%d/%s", s->c->remote->pid, path);
+		return err_sys(err, e, "cannot read %s", full);
 	if (fstatat(s->c->remote->procfd, path, &s->st, 0))
 		return err_sys(err, -errno, "cannot look at '%.200s' (fd %d of process %d)",
 			       s->link, fd, s->c->remote->pid);
-	if (S_ISREG(s->st.st_mode) || S_ISDIR(s->st.st_mode)) {
-		snprintf(full, sizeof(full), "/proc/%d/%s", s->c->remote->pid, path);
-		if (!statfs(full, &fs))
-			s->fs_magic = (uint64_t)fs.f_type;
-	}
+	if ((S_ISREG(s->st.st_mode) || S_ISDIR(s->st.st_mode)) && !statfs(full, &fs))
+		s->fs_magic = (uint64_t)fs.f_type;
 	return file_read_info(s, fd, info, err);
 }
 
@@ -225,7 +253,9 @@ static int compare_looks(const struct open_file *f, const struct file_scan *s)
 static int compare(const struct open_file *f, const struct file_scan *s)
 {
 	uint32_t flags = s->info->flags & ~(uint32_t)O_CLOEXEC;
-	pid_t pid = s->c->remote->pid;
+	int a, b;
+	pid_t pid_a = holder_of(s, file_lowest_fd(s->table, f), &a);
+	pid_t pid_b = holder_of(s, s->fd, &b);
 	long n;
 
 	if (f->ino != s->st.st_ino)
@@ -234,8 +264,7 @@ static int compare(const struct open_file *f, const struct file_scan *s)
 		return f->dev < s->st.st_dev ? -1 : 1;
 	if (f->flags != flags)
 		return f->flags < flags ? -1 : 1;
-	n = syscall(SYS_kcmp, pid, pid, KCMP_FILE, (unsigned long)file_lowest_fd(s->table, f),
-		    (unsigned long)s->fd);
+	n = syscall(SYS_kcmp, pid_a, pid_b, KCMP_FILE, (unsigned long)a, (unsigned long)b);
 	if (n < 0)
 		return compare_looks(f, s);
 	return n == 0 ? 0 : n == 1 ? -1 : 1;
@@ -308,7 +337,7 @@ static int add_file(struct file_scan *s, struct open_file **ret, struct err *err
 	return file_ops_of(kind)->capture ? file_ops_of(kind)->capture(s, f, err) : 0;
 }
 
-static int add_fd(struct file_scan *s, int fd, struct err *err)
+int files_add_fd(struct file_scan *s, int fd, uint32_t *ret_file, struct err *err)
 {
 	struct file_table *t = s->table;
 	struct file_descriptor *d;
@@ -340,6 +369,7 @@ static int add_fd(struct file_scan *s, int fd, struct err *err)
 					      .cloexec = info.flags & O_CLOEXEC};
 		if (!same)
 			f->first = (uint32_t)t->nfds - 1;
+		*ret_file = d->file;
 	}
 	fdinfo_done(&info);
 	return d ? 0 : err->error;
@@ -382,6 +412,7 @@ static int capture_files(struct capture *c, struct process *p, struct err *err)
 	__cleanup_free struct file_scan *s = io_alloc(1, sizeof(*s), err);
 	__cleanup_free int *fds = NULL;
 	size_t n = 0;
+	uint32_t file;
 	int e;
 
 	p->files = s ? io_alloc(1, sizeof(*p->files), err) : NULL;
@@ -390,11 +421,16 @@ static int capture_files(struct capture *c, struct process *p, struct err *err)
 	*s = (struct file_scan){.c = c, .p = p, .table = p->files};
 	if ((e = refuse_private_tables(c, err)) || (e = list_fds(c, &fds, &n, err)))
 		return e;
-	for (size_t i = 0; i < n && !(e = add_fd(s, fds[i], err)); i++)
+	for (size_t i = 0; i < n && !(e = files_add_fd(s, fds[i], &file, err)); i++)
 		;
+	if (!e)
+		e = flight_capture(s, err);
 	free(s->order);
 	files_link(p->files);
-	return e ? e : complete(s, err);
+	if (!e)
+		e = complete(s, err);
+	flight_release(s);
+	return e;
 }
 
 /* --- the kinds, and what concerns all --- */

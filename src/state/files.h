@@ -73,6 +73,20 @@ struct inotify_watch {
 struct file_message {
 	void *data;
 	size_t len;
+	/* What came with it (note IN FLIGHT): */
+	uint32_t *files; /* indices in file_table.files; while they are read: descriptors of ours */
+	size_t nfiles;
+	uint32_t creds; /* 1: with credentials of the program's (SCM_CREDENTIALS) */
+	uint32_t uid, gid;
+};
+
+/* A Unix socket as sock_diag(7) shows it. */
+struct unix_diag {
+	uint64_t peer; /* inode, 0: none any more */
+	uint32_t shutdown;
+	bool has_name;
+	uint32_t file_ino;         /* lower half of the inode of its name; 0: no file */
+	uint32_t waiting, backlog; /* of one that listens: connections, and their limit */
 };
 
 /* A socket option that differs from a fresh socket's. */
@@ -132,6 +146,10 @@ struct open_file {
 			uint32_t shutdown; /* 1: no more reading, 2: no more writing */
 			struct file_message *unread;
 			size_t nunread;
+			/* Capture: */
+			bool is_looked_at, is_read;
+			int look_error;
+			struct unix_diag diag;
 			struct file_option *options;
 			size_t noptions;
 		} unix_pair;
@@ -200,6 +218,7 @@ struct file_table {
 	size_t nfds, fds_cap;
 	struct pipe_object *pipes;
 	size_t npipes, pipes_cap;
+	int32_t flight_from; /* state/flight.h; 0: no file is only in flight */
 };
 
 extern const struct state_ops state_files;

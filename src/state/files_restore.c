@@ -10,7 +10,8 @@
  *      its numbers; a number is never in the way, since all of the program's
  *      are free until they are taken for good
  *   4. what was moved is closed, but for the image
- *   5. what needs all descriptors in place: epoll entries, locks (closing any
+ *   5. what is in flight is sent (flight.h), and closed where the program has it nowhere else
+ *   6. what needs all descriptors in place: epoll entries, locks (closing any
  *      descriptor of a file drops the process's locks on it: so locks last)
  */
 #include <errno.h>
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #include "state/contents.h"
+#include "state/flight.h"
 
 /* Numbers above the program's highest that a restart needs: the three, the
  * image's, and two ends that wait. */
@@ -247,7 +249,7 @@ int files_restore(struct restore *r, const struct process *p, struct err *err)
 {
 	const struct file_table *t = p->files;
 	struct file_restore fr = {.r = r, .p = p, .table = t, .prog = r->prog};
-	__cleanup_free int *contents = NULL;
+	__cleanup_free int *contents = NULL, *senders = NULL;
 	int e;
 
 	if (!t)
@@ -260,6 +262,9 @@ int files_restore(struct restore *r, const struct process *p, struct err *err)
 	if ((e = contents_restore(&fr, &contents, err)))
 		return e;
 	fr.contents = contents;
+	fr.senders = senders = io_alloc(t->nfiles, sizeof(*senders), err);
+	if (!senders)
+		return err->error;
 	for (size_t i = 0; i < t->nfiles; i++)
 		if ((e = file_ops_of(t->files[i].kind)->restore(&fr, &t->files[i], err)))
 			return e;
@@ -267,10 +272,13 @@ int files_restore(struct restore *r, const struct process *p, struct err *err)
 	for (int i = 0; i < 3; i++)
 		if (fr.inherited[i] >= 0)
 			program_close(fr.prog, "in place by now", fr.inherited[i]);
+	if ((e = flight_restore(&fr, err)))
+		return e;
 	for (size_t i = 0; i < t->nfiles; i++) {
 		const struct file_ops *ops = file_ops_of(t->files[i].kind);
 
-		if (ops->restore_late && (e = ops->restore_late(&fr, &t->files[i], err)))
+		if (ops->restore_late && !flight_has(t, file_lowest_fd(t, &t->files[i])) &&
+		    (e = ops->restore_late(&fr, &t->files[i], err)))
 			return e;
 	}
 	return r->prog->failed ? err->error : 0;

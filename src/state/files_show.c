@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/report.h"
-#include "state/file_kinds.h"
+#include "state/flight.h"
 
 const char *files_kind_name(uint32_t kind)
 {
@@ -71,13 +71,16 @@ void files_show(const struct process *p, struct report *rep)
 		if (first != t->fds[i].fd)
 			report_i64(rep, "same_as", NULL, first);
 		report_str(rep, "detail", NULL, "%s", what);
+		report_bool(rep, "in_flight", NULL, flight_has(t, t->fds[i].fd));
 		if (first != t->fds[i].fd)
 			report_line(rep, "%4d  %s: the same as %d", t->fds[i].fd, f->path, first);
 		else
 			report_line(rep, "%4d  %s: %s, %s%s%s%s", t->fds[i].fd, f->path,
 				    files_kind_name(f->kind), flags,
-				    t->fds[i].cloexec ? ", close-on-exec" : "", what[0] ? ", " : "",
-				    what);
+				    flight_has(t, t->fds[i].fd) ? ", only in flight"
+				    : t->fds[i].cloexec         ? ", close-on-exec"
+								: "",
+				    what[0] ? ", " : "", what);
 		report_end(rep);
 	}
 	report_end(rep);

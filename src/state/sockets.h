@@ -22,14 +22,20 @@ void sockets_restore_options(struct file_restore *fr, const struct open_file *f,
 void sockets_set_int(struct file_restore *fr, const char *why, int fd, int level, int name,
 		     int value);
 
-/* A Unix socket as sock_diag(7) shows it. */
-struct unix_diag {
-	uint64_t peer; /* inode, 0: none any more */
-	uint32_t shutdown;
-	bool has_name;
-	uint32_t file_ino;         /* lower half of the inode of its name; 0: no file */
-	uint32_t waiting, backlog; /* of one that listens: connections, and their limit */
-};
+/* --- pairs: unix_pairs.c, unix_unread.c --- */
+
+#define UNIX_MESSAGE_MAX (192u << 10) /* bytes: fits in a batch of a syscall program */
+
+/* Reads what is unread in the pair's end of that index, if it is time to: 1, else 0. */
+int unix_pair_read(struct file_scan *s, uint32_t index, struct err *err) __must_check;
+/* Sends what both ends have not read yet, and sets what is set afterwards. */
+void unix_pair_send(struct file_restore *fr, const struct open_file *f);
+/* The unread messages of the file of that index, of which dup is ours; new files in them are
+ * added to the table. */
+int unix_unread_capture(struct file_scan *s, uint32_t index, int dup, struct err *err) __must_check;
+/* What `to` has not read yet is sent by its other end, sender. */
+void unix_unread_send(struct file_restore *fr, const struct open_file *to, int sender);
+void unix_unread_done(struct file_message *m);
 
 /* Of the socket with that inode in the target's network namespace.  0, -ENOENT, or -errno. */
 int sockets_unix_diag(const struct file_scan *s, uint64_t ino, struct unix_diag *ret);

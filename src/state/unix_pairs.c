@@ -1,30 +1,18 @@
 /*
  * Pairs of Unix sockets (socketpair(2)) with both ends in the program, or one
  * end whose other end is closed everywhere.
- *
- * Unread messages are peeked at, from outside.  SO_PEEK_OFF is needed to see
- * more than the first one and is put back.  (Killed between the two we leave it
- * at an offset: only a program that itself uses MSG_PEEK there would notice.)
- *
- * QUIRK: an empty datagram that was peeked at once is passed over when it is
- * peeked at again with SO_PEEK_OFF (net/core/datagram.c,
- * __skb_try_recv_from_queue): a second checkpoint that finds it still unread
- * does not see it.
+ * What lies unread in them: unix_unread.c; descriptors among that: flight.h.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "state/flight.h"
 #include "state/sockets.h"
-
-#define MESSAGE_MAX (192u << 10) /* bytes: fits in a batch of a syscall program */
-#define SHUT_READ 1u
-#define SHUT_WRITE 2u
 
 /* --- capture --- */
 
@@ -37,96 +25,6 @@ static int capture_pair(struct file_scan *s, struct open_file *f, struct err *er
 	f->unix_pair.type = (uint32_t)s->sock_type;
 	f->unix_pair.peer = FILES_NO_PEER;
 	return sockets_capture_options(s, dup, &f->unix_pair.options, &f->unix_pair.noptions, err);
-}
-
-/* Descriptors that came along are ours now: close them. */
-static bool close_passed(struct msghdr *m)
-{
-	bool any = m->msg_flags & MSG_CTRUNC;
-
-	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
-		size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		int fds[256];
-
-		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
-			continue;
-		any = true;
-		memcpy(fds, CMSG_DATA(h), (n < 256 ? n : 256) * sizeof(int));
-		for (size_t i = 0; i < n && i < 256; i++)
-			close(fds[i]);
-	}
-	return any;
-}
-
-static int add_message(struct open_file *f, const void *data, size_t len, struct err *err)
-{
-	size_t cap = f->unix_pair.nunread;
-	struct file_message *v = reallocarray(f->unix_pair.unread, cap + 1, sizeof(*v));
-
-	if (!v)
-		return err_set(err, -ENOMEM, "out of memory");
-	f->unix_pair.unread = v;
-	v[cap].data = io_alloc(len, 1, err);
-	if (!v[cap].data)
-		return err->error;
-	memcpy(v[cap].data, data, len);
-	v[cap].len = len;
-	f->unix_pair.nunread++;
-	return 0;
-}
-
-/* The next message that was not peeked at yet: 1, or 0 when there is none. */
-static int peek(struct file_scan *s, struct open_file *f, int dup, char *buf, struct err *err)
-{
-	char control[CMSG_SPACE(256 * sizeof(int)) + 256] __attribute__((aligned(8)));
-	struct iovec iov = {buf, MESSAGE_MAX};
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = control,
-			   .msg_controllen = sizeof(control)};
-	bool stream = f->unix_pair.type == SOCK_STREAM;
-	ssize_t n = recvmsg(dup, &m,
-			    MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC | (stream ? 0 : MSG_TRUNC));
-
-	if (n < 0)
-		return errno == EAGAIN || errno == ENOTCONN || errno == ECONNRESET
-			       ? 0
-			       : err_sys(err, -errno, "cannot look into '%s' (fd %d)", s->link,
-					 s->fd);
-	if (close_passed(&m))
-		return file_refuse_as(s, err, REFUSED_IN_FLIGHT,
-				      "descriptors are on their way in it (SCM_RIGHTS)");
-	if (n == 0 && (stream || (f->unix_pair.shutdown & SHUT_READ)))
-		return 0;
-	if (n > (ssize_t)MESSAGE_MAX)
-		return file_refuse_as(s, err, REFUSED_LARGE_MESSAGE,
-				      "an unread message of %zd bytes; up to %u can be saved", n,
-				      MESSAGE_MAX);
-	if (f->unix_pair.nunread >= FILES_MESSAGES_MAX)
-		return file_refuse(s, err, NULL, "too many unread messages");
-	return add_message(f, buf, (size_t)n, err) ? err->error : 1;
-}
-
-static int read_unread(struct file_scan *s, struct open_file *f, int dup, struct err *err)
-{
-	__cleanup_free char *buf = NULL;
-	struct pollfd p = {.fd = dup, .events = POLLIN};
-	int old = -1, zero = 0, e;
-	socklen_t len = sizeof(old);
-
-	if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLIN))
-		return 0;
-	buf = io_alloc(MESSAGE_MAX, 1, err);
-	if (!buf)
-		return err->error;
-	if (getsockopt(dup, SOL_SOCKET, SO_PEEK_OFF, &old, &len) ||
-	    setsockopt(dup, SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof(zero)))
-		return err_sys(err, -errno, "cannot look into '%s' (fd %d)", s->link, s->fd);
-	while ((e = peek(s, f, dup, buf, err)) > 0)
-		;
-	if (setsockopt(dup, SOL_SOCKET, SO_PEEK_OFF, &old, sizeof(old)) && !e)
-		e = err_sys(err, -errno, "cannot look into '%s' (fd %d)", s->link, s->fd);
-	return e;
 }
 
 static uint32_t find_peer(const struct file_table *t, const struct open_file *f, uint64_t ino)
@@ -147,11 +45,45 @@ static int to_inherited(struct file_scan *s, struct open_file *f, struct err *er
 	return file_inherited.complete(s, f, err);
 }
 
+/* How the kernel shows it; asked once. */
+static int look(const struct file_scan *s, struct open_file *f)
+{
+	if (!f->unix_pair.is_looked_at)
+		f->unix_pair.look_error = sockets_unix_diag(s, f->ino, &f->unix_pair.diag);
+	f->unix_pair.is_looked_at = true;
+	return f->unix_pair.look_error;
+}
+
+static bool is_unconnected(const struct open_file *f)
+{
+	return !f->unix_pair.diag.peer && f->unix_pair.type == SOCK_STREAM &&
+	       f->unix_pair.diag.shutdown != 3;
+}
+
+int unix_pair_read(struct file_scan *s, uint32_t index, struct err *err)
+{
+	struct open_file *f = &s->table->files[index];
+	__cleanup_fd int dup = -1;
+	int e;
+
+	if (f->kind != FILE_UNIX_PAIR || f->unix_pair.is_read || look(s, f) || is_unconnected(f) ||
+	    (f->unix_pair.diag.peer &&
+	     find_peer(s->table, f, f->unix_pair.diag.peer) == FILES_NO_PEER))
+		return 0;
+	s->fd = file_lowest_fd(s->table, f);
+	snprintf(s->link, sizeof(s->link), "%s", f->path);
+	dup = file_getfd(s, s->fd, err);
+	if (dup < 0)
+		return dup;
+	f->unix_pair.is_read = true;
+	f->unix_pair.shutdown = f->unix_pair.diag.shutdown & 3;
+	e = unix_unread_capture(s, index, dup, err);
+	return e ? e : 1;
+}
+
 static int complete_pair(struct file_scan *s, struct open_file *f, struct err *err)
 {
-	struct unix_diag diag;
-	int e = sockets_unix_diag(s, f->ino, &diag);
-	__cleanup_fd int dup = -1;
+	int e = look(s, f);
 
 	if (e && s->fd < 3)
 		return to_inherited(s, f, err);
@@ -161,17 +93,14 @@ static int complete_pair(struct file_scan *s, struct open_file *f, struct err *e
 				   "another network namespace, run as root",
 				   "cannot find the other end of this Unix socket (%s)",
 				   strerror(-e));
-	f->unix_pair.peer = find_peer(s->table, f, diag.peer);
-	f->unix_pair.shutdown = diag.shutdown & 3;
-	if (diag.peer && f->unix_pair.peer == FILES_NO_PEER)
+	f->unix_pair.peer = find_peer(s->table, f, f->unix_pair.diag.peer);
+	f->unix_pair.shutdown = f->unix_pair.diag.shutdown & 3;
+	if (f->unix_pair.diag.peer && f->unix_pair.peer == FILES_NO_PEER)
 		return to_inherited(s, f, err);
-	if (!diag.peer && f->unix_pair.type == SOCK_STREAM && diag.shutdown != 3)
+	if (is_unconnected(f))
 		return file_refuse_as(s, err, REFUSED_UNIX_LONE,
 				      "a Unix socket that was never connected");
-	dup = file_getfd(s, s->fd, err);
-	if (dup < 0)
-		return dup;
-	return read_unread(s, f, dup, err);
+	return 0;
 }
 
 /* --- image --- */
@@ -198,7 +127,7 @@ static int validate_pair(const struct file_table *t, const struct open_file *f, 
 	    !sockets_options_are_possible(f->unix_pair.options, f->unix_pair.noptions))
 		return err_image(err, "files: fd %d: impossible socket", fd);
 	for (size_t i = 0; i < f->unix_pair.nunread; i++)
-		if (f->unix_pair.unread[i].len > MESSAGE_MAX)
+		if (f->unix_pair.unread[i].len > UNIX_MESSAGE_MAX)
 			return err_image(err, "files: fd %d: impossible message", fd);
 	if (peer == FILES_NO_PEER)
 		return 0;
@@ -210,20 +139,6 @@ static int validate_pair(const struct file_table *t, const struct open_file *f, 
 }
 
 /* --- restart --- */
-
-/* What `to` has not read yet is sent by its other end, sender. */
-static void send_unread(struct file_restore *fr, const struct open_file *to, int sender)
-{
-	for (size_t i = 0; to && i < to->unix_pair.nunread; i++) {
-		const struct file_message *m = &to->unix_pair.unread[i];
-		uint64_t addr = program_data(fr->prog, m->data, m->len);
-
-		program_call_want(fr->prog, (int64_t)m->len,
-				  file_why(fr, to, "what it has not read yet"), SYS_sendto,
-				  (unsigned)sender, addr, m->len, MSG_DONTWAIT | MSG_NOSIGNAL, 0,
-				  0);
-	}
-}
 
 /* What was sent over time fits in the buffers: give them all that may be had. */
 static void widen(struct file_restore *fr, const struct open_file *to, int sender)
@@ -261,31 +176,60 @@ static void finish_end(struct file_restore *fr, const struct open_file *f, int f
 				  F_SETFL, O_NONBLOCK, 0, 0, 0);
 }
 
-static int restore_pair(struct file_restore *fr, const struct open_file *f, struct err *err)
+/* What both have not read yet, then what is set: ends[0] is f, ends[1] its peer. */
+static void send_and_finish(struct file_restore *fr, const struct open_file *f,
+			    const struct open_file *peer, const int ends[2])
 {
-	const struct open_file *peer = NULL;
 	uint32_t type = f->unix_pair.type;
-	int ends[2];
 
-	(void)err;
-	if (f->unix_pair.peer != FILES_NO_PEER) {
-		peer = &fr->table->files[f->unix_pair.peer];
-		if (peer < f)
-			return 0; /* done with the other end */
-	}
-	file_take_pair(fr, ends);
-	uint64_t addr = program_data(fr->prog, NULL, sizeof(ends));
-
-	program_call_want(fr->prog, 0, file_why(fr, f, "a pair of sockets"), SYS_socketpair,
-			  AF_UNIX, type | SOCK_CLOEXEC, 0, addr, 0, 0);
 	widen(fr, f, ends[1]);
 	widen(fr, peer, ends[0]);
-	send_unread(fr, f, ends[1]);
-	send_unread(fr, peer, ends[0]);
+	unix_unread_send(fr, f, ends[1]);
+	unix_unread_send(fr, peer, ends[0]);
 	narrow(fr, f, ends[1], type);
 	narrow(fr, peer, ends[0], type);
 	finish_end(fr, f, ends[0]);
 	finish_end(fr, peer, ends[1]);
+}
+
+static const struct open_file *peer_of(const struct file_table *t, const struct open_file *f)
+{
+	return f->unix_pair.peer == FILES_NO_PEER ? NULL : &t->files[f->unix_pair.peer];
+}
+
+void unix_pair_send(struct file_restore *fr, const struct open_file *f)
+{
+	const struct open_file *peer = peer_of(fr->table, f);
+	int sender = fr->senders[file_index(fr->table, f)];
+
+	if (peer && peer < f)
+		return; /* done with the other end */
+	send_and_finish(fr, f, peer,
+			(int[]){file_lowest_fd(fr->table, f),
+				peer ? file_lowest_fd(fr->table, peer) : sender});
+	if (!peer)
+		program_close(fr->prog, file_why(fr, f, "the other end was closed"), sender);
+}
+
+static int restore_pair(struct file_restore *fr, const struct open_file *f, struct err *err)
+{
+	const struct open_file *peer = peer_of(fr->table, f);
+	int ends[2];
+
+	(void)err;
+	if (peer && peer < f)
+		return 0; /* done with the other end */
+	file_take_pair(fr, ends);
+	uint64_t addr = program_data(fr->prog, NULL, sizeof(ends));
+
+	program_call_want(fr->prog, 0, file_why(fr, f, "a pair of sockets"), SYS_socketpair,
+			  AF_UNIX, f->unix_pair.type | SOCK_CLOEXEC, 0, addr, 0, 0);
+	if (!flight_waits(fr->table, f))
+		send_and_finish(fr, f, peer, ends);
+	else if (!peer)
+		fr->senders[file_index(fr->table, f)] = program_dup_above(
+			fr->prog, file_why(fr, f, "to send what it has not read yet"), ends[1],
+			fr->above);
 	file_place_pair(fr, f, ends[0], peer, ends[1]);
 	return 0;
 }
@@ -293,6 +237,7 @@ static int restore_pair(struct file_restore *fr, const struct open_file *f, stru
 static void describe_pair(const struct file_table *t, const struct open_file *f, struct buf *out)
 {
 	static const char *const types[] = {"", "stream", "datagram", "", "", "seqpacket"};
+	size_t rights = 0;
 
 	buf_printf(out, "%s", f->unix_pair.type < 6 ? types[f->unix_pair.type] : "");
 	if (f->unix_pair.peer == FILES_NO_PEER)
@@ -300,15 +245,19 @@ static void describe_pair(const struct file_table *t, const struct open_file *f,
 	else
 		buf_printf(out, ", the other end is fd %d",
 			   file_lowest_fd(t, &t->files[f->unix_pair.peer]));
+	for (size_t i = 0; i < f->unix_pair.nunread; i++)
+		rights += f->unix_pair.unread[i].nfiles;
 	if (f->unix_pair.nunread)
 		buf_printf(out, ", %zu message%s unread", f->unix_pair.nunread,
 			   f->unix_pair.nunread == 1 ? "" : "s");
+	if (rights)
+		buf_printf(out, ", %zu descriptor%s in flight", rights, rights == 1 ? "" : "s");
 }
 
 static void done_pair(struct open_file *f)
 {
 	for (size_t i = 0; i < f->unix_pair.nunread; i++)
-		free(f->unix_pair.unread[i].data);
+		unix_unread_done(&f->unix_pair.unread[i]);
 	free(f->unix_pair.unread);
 	free(f->unix_pair.options);
 }
@@ -316,7 +265,8 @@ static void done_pair(struct open_file *f)
 const struct file_ops file_unix_pair = {
 	.kind = FILE_UNIX_PAIR,
 	.name = "socket pair",
-	.kept = "stream, datagram, seqpacket: unread data, shutdown, buffer sizes and other "
+	.kept = "stream, datagram, seqpacket: unread data, descriptors and credentials in it, "
+		"shutdown, buffer sizes and other "
 		"options, "
 		"where both ends are the program's or the other end is closed",
 	.capture = capture_pair,

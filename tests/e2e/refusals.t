@@ -90,7 +90,9 @@ refuse user pidfd;pidfd;a pidfd
 refuse user netlink;netlink;a netlink socket
 refuse root packet;(packet|socket);a packet socket
 refuse user message_queue;godwit-test;a POSIX message queue (mqueue)
-refuse user fd_in_flight;(descriptor|in flight|SCM_RIGHTS);descriptors on their way in a socket (SCM_RIGHTS)
+refuse user fd_in_flight;kind: epoll;an epoll, inotify, terminal or file without a name that is only on its way in a socket (SCM_RIGHTS)
+refuse user memfd_in_flight;in flight;an epoll, inotify, terminal or file without a name that is only on its way in a socket (SCM_RIGHTS)
+refuse user credentials;another process;an unread message with another process's credentials
 refuse user unix_connected;(unix|socket);connections of Unix sockets with a name
 refuse user unix_replaced;(gone|directory);a Unix socket whose file is gone
 refuse_files user unix_lone;never connected;a Unix socket that was never connected

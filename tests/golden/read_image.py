@@ -238,6 +238,10 @@ CPU = [("words", ("list", "u32", 64)), ("xcr0", "u64"), ("size", "u32"),
 FILE_SIGNALS = ("list", [("fd", "i32"), ("owner", "u32"), ("thread", "u32"), ("signal", "u32"), ("async", "bool")],
                 1 << 20)
 
+IN_FLIGHT = [("from", "i32"),
+             ("messages", ("list", [("socket", "u32"), ("message", "u32"), ("files", ("list", "u32", 253)),
+                                    ("creds", "u32"), ("uid", "u32"), ("gid", "u32")], 1 << 20))]
+
 TERMINAL = [("iflag", "u32"), ("oflag", "u32"), ("lflag", "u32"), ("cc", 19)]
 
 ADVICE = ("list", [("start", "u64"), ("end", "u64"), ("flags", "u32")], 1 << 22)
@@ -247,8 +251,8 @@ NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPING
          9: ("SURROUNDINGS", SURROUNDINGS), 10: ("SCHEDULING", SCHEDULING), 11: ("ADVICE", ADVICE),
          12: ("PLACES", PLACES), 13: ("PARENT", PARENT), 14: ("POSIX TIMERS", POSIX_TIMERS),
          15: ("CONTENTS", CONTENTS), 16: ("CPU", CPU), 17: ("TERMINAL", TERMINAL),
-         18: ("FILE SIGNALS", FILE_SIGNALS), 32: ("JOB", JOB)}
-ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 32)]
+         18: ("FILE SIGNALS", FILE_SIGNALS), 19: ("IN FLIGHT", IN_FLIGHT), 32: ("JOB", JOB)}
+ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 32)]
 NEEDS_PLACES, NEEDS_PARENT = 1, 2
 CLEAN, BELOW = 1, 2
 

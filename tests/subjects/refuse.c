@@ -10,6 +10,7 @@
 #include <mqueue.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/fanotify.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -185,9 +186,10 @@ static int lease_mapped(void)
 	return fd;
 }
 
-static int fd_in_flight(void)
+/* Sends it, and has it no more. */
+static int send_away(int fd)
 {
-	int s[2], fd = must(open("/dev/null", O_RDONLY));
+	int s[2];
 	char control[CMSG_SPACE(sizeof(int))] = "", c = 'x';
 	struct iovec v = {&c, 1};
 	struct msghdr m = {.msg_iov = &v,
@@ -203,7 +205,30 @@ static int fd_in_flight(void)
 	memcpy(CMSG_DATA(h), &fd, sizeof(int));
 	must(sendmsg(s[0], &m, 0));
 	close(fd);
-	return s[1];
+	return -2;
+}
+
+static int fd_in_flight(void)
+{
+	return send_away(must(epoll_create1(0)));
+}
+
+static int memfd_in_flight(void)
+{
+	return send_away(must(memfd()));
+}
+
+/* Of a process that is gone. */
+static int credentials(void)
+{
+	int s[2], on = 1;
+
+	must(socketpair(AF_UNIX, SOCK_DGRAM, 0, s));
+	must(setsockopt(s[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)));
+	if (!must(fork()))
+		_exit(write(s[1], "x", 1) != 1);
+	wait(NULL);
+	return s[0];
 }
 
 static int unix_connected(void)
@@ -587,6 +612,8 @@ static const struct refused_kind kinds[] = {
 	{"packet", packet},
 	{"message_queue", message_queue},
 	{"fd_in_flight", fd_in_flight},
+	{"memfd_in_flight", memfd_in_flight},
+	{"credentials", credentials},
 	{"foreign_owner", foreign_owner},
 	{"dnotify", dnotify},
 	{"lease_broken", lease_broken},
