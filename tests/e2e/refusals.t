@@ -134,11 +134,11 @@ refuse_files user stream;stream socket;a stream socket that is not plain TCP
 refuse_files root raw;raw socket;a raw socket
 refuse_files user other_socket;socket;other sockets
 refuse_files user file_replaced;replaced;a file that its name does not lead to any more
-refuse user lease_broken;waits for the lease;a lease that somebody waits for
-refuse user lease_mapped;lease for writing;a lease for writing on a file that is mapped or has no name
-refuse user lease_unlinked;lease for writing;a lease for writing on a file that is mapped or has no name
-refuse user foreign_owner;another process;a descriptor whose signals go to another process (F_SETOWN)
-refuse user dnotify;F_NOTIFY;a directory whose changes may be signalled (F_NOTIFY)
+refuse_files user lease_broken;waits for the lease;a lease that somebody waits for
+refuse_files user lease_mapped;lease for writing;a lease for writing on a file that is mapped or has no name
+refuse_files user lease_unlinked;lease for writing;a lease for writing on a file that is mapped or has no name
+refuse_files user foreign_owner;another process;a descriptor whose signals go to another process (F_SETOWN)
+refuse_files user dnotify;F_NOTIFY;a directory whose changes may be signalled (F_NOTIFY)
 refuse_files user directory_lock;lock;a directory with a lock on it
 refuse_files root device_gone;device of that name;a device that its name does not lead to any more
 refuse_files user proc_gone;not this name;a file of /proc, /sys or cgroups that is not there any more

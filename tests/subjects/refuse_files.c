@@ -167,6 +167,66 @@ static int file_replaced(void)
 	return fd;
 }
 
+/* A thread of another process would be told. */
+static int foreign_owner(void)
+{
+	struct f_owner_ex o = {F_OWNER_PID, getppid()};
+	int s[2];
+
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	must(fcntl(s[0], F_SETOWN_EX, &o));
+	return s[0];
+}
+
+static int dnotify(void)
+{
+	int fd = must(open(".", O_RDONLY | O_DIRECTORY));
+
+	signal(SIGIO, SIG_IGN);
+	return fcntl(fd, F_NOTIFY, DN_CREATE | DN_MULTISHOT) ? -1 : fd;
+}
+
+static int lease_broken(void)
+{
+	pid_t parent = getpid();
+	int fd = must(open("leased", O_CREAT | O_RDWR, 0600));
+
+	signal(SIGIO, SIG_IGN);
+	must(fcntl(fd, F_SETLEASE, F_WRLCK));
+	if (!must(fork())) {
+		if (!must(fork())) {
+			close(fd), close(0), close(1), close(2);
+			(void)!open("leased", O_RDONLY);
+			while (kill(parent, 0) == 0)
+				nap(5);
+		}
+		_exit(0);
+	}
+	wait(NULL);
+	while (fcntl(fd, F_GETLEASE) == F_WRLCK) /* then it is what it is to become */
+		nap(1);
+	return fd;
+}
+
+static int lease_unlinked(void)
+{
+	int fd = must(open("leased", O_CREAT | O_RDWR, 0600));
+
+	must(fcntl(fd, F_SETLEASE, F_WRLCK));
+	must(unlink("leased"));
+	return fd;
+}
+
+static int lease_mapped(void)
+{
+	int fd = must(open("leased", O_CREAT | O_RDWR, 0600));
+
+	must(ftruncate(fd, 4096));
+	must(fcntl(fd, F_SETLEASE, F_WRLCK));
+	must((intptr_t)mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0));
+	return fd;
+}
+
 static int directory_lock(void)
 {
 	int fd = must(open(".", O_RDONLY | O_DIRECTORY));
@@ -311,6 +371,11 @@ int main(int argc, char **argv)
 		{"content_lock", content_lock},
 		{"content_huge", content_huge},
 		{"file_replaced", file_replaced},
+		{"foreign_owner", foreign_owner},
+		{"dnotify", dnotify},
+		{"lease_broken", lease_broken},
+		{"lease_mapped", lease_mapped},
+		{"lease_unlinked", lease_unlinked},
 		{"directory_lock", directory_lock},
 		{"device_gone", device_gone},
 		{"proc_gone", proc_gone},
