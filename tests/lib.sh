@@ -57,37 +57,62 @@ _seconds() {
 }
 
 # try NAME FUNCTION ARG...   LIMIT=seconds before it for a longer limit
+# BESIDE=1 before it: it mostly waits, and runs beside the tests that follow.
 try() {
-	local name=$1 dir rc limit=${LIMIT:-60}
+	local name=$1 dir limit=${LIMIT:-60}
 	shift
 	if [[ -n ${TRY_ONE-} ]]; then
 		[[ $name == "$TRY_ONE" ]] && _run "$@"
 		return 0
 	fi
 	_wanted "$name" || return 0
-	_count=$((_count + 1))
 	dir=$(mktemp -d "$ROOT_DIR/godwit-test.XXXXXX") && chmod 755 "$dir" || exit 1
 	mkdir "$dir/w"
 	_seconds "$limit"
-	TRY_ONE=$name TRY_DIR=$dir timeout -k 10 $SECONDS_NOW bash "$SCRIPT" </dev/null \
-		>"$dir/log" 2>&1
-	rc=$?
-	case $rc in
-	0)	echo "ok $_count - $name" ;;
+	if [[ -z ${BESIDE-} ]]; then
+		_alone
+		_tell "$name" "$dir" $? "$SECONDS_NOW"
+		return 0
+	fi
+	((${#_beside[@]} < 4)) || _wait_beside
+	_alone &
+	_beside+=("$! $SECONDS_NOW $dir $name")
+}
+
+# The variables are try's.
+_alone() {
+	TRY_ONE=$name TRY_DIR=$dir timeout -k 10 "$SECONDS_NOW" bash "$SCRIPT" </dev/null >"$dir/log" 2>&1
+}
+
+# The end of the oldest that runs beside the others.
+_beside=()
+_wait_beside() {
+	local pid seconds dir name
+	read -r pid seconds dir name <<<"${_beside[0]}"
+	_beside=("${_beside[@]:1}")
+	wait "$pid"
+	_tell "$name" "$dir" $? "$seconds"
+}
+
+# How a test ended.
+_tell() { # NAME DIR STATUS SECONDS
+	local dir=$2
+	_count=$((_count + 1))
+	case $3 in
+	0)	echo "ok $_count - $1" ;;
 	77)	if [[ -n ${GODWIT_MUST_RUN-} && ! -e $dir/hardware ]]; then
-			_report "$name" "$dir" "must run, but: $(cat "$dir/skip")"
+			_report "$1" "$dir" "must run, but: $(cat "$dir/skip")"
 			return 0
 		fi
-		echo "ok $_count - $name # SKIP $(cat "$dir/skip")" ;;
+		echo "ok $_count - $1 # SKIP $(cat "$dir/skip")" ;;
 	124 | 137)
-		_report "$name" "$dir" "no end within $SECONDS_NOW s"
+		_report "$1" "$dir" "no end within $4 s"
 		_sweep "$dir"
 		return 0 ;;
-	*)	_report "$name" "$dir" "exit status $rc"
+	*)	_report "$1" "$dir" "exit status $3"
 		return 0 ;;
 	esac
 	[[ -n ${KEEP-} ]] || rm -rf "$dir"
-	return 0
 }
 
 _report() {
@@ -148,6 +173,7 @@ _sweep() {
 
 finish() {
 	[[ -z ${TRY_ONE-} ]] || { echo "no such test: $TRY_ONE"; exit 1; }
+	while ((${#_beside[@]})); do _wait_beside; done
 	echo "1..$_count"
 	((_failed == 0)) || exit 1
 	exit 0
@@ -245,6 +271,12 @@ prints() {
 	done
 }
 
+# 10 ms, without a process: nobody writes to this pipe.
+_doze() {
+	[[ -p $TRY_DIR/silence ]] || mkfifo "$TRY_DIR/silence"
+	read -rt 0.01 <>"$TRY_DIR/silence"
+}
+
 # wait_for SECONDS CMD...: until the command succeeds.
 wait_for() {
 	local end
@@ -253,7 +285,7 @@ wait_for() {
 	shift
 	until "$@"; do
 		((SECONDS < end)) || fail "waited in vain for: $*"
-		sleep 0.01
+		_doze
 	done
 }
 
@@ -267,8 +299,17 @@ alive() {
 }
 gone() { ! alive "$1"; }
 
-# has FILE REGEX...
-has() { grep -Eaq -- "$2" "$1" 2>/dev/null; }
+# has FILE REGEX: a line of it matches.  Forks nothing where the file is small, since most wait for it.
+has() {
+	local lines line
+	# Succeeds where there is a NUL, or more.
+	if IFS= read -r -d '' -n 8000 <"$1"; then grep -Eaq -- "$2" "$1"; return; fi
+	mapfile -t lines <"$1"
+	for line in "${lines[@]}"; do
+		[[ $line =~ $2 ]] && return 0
+	done
+	return 1
+} 2>/dev/null
 
 # As wait_for, but a program that ended cannot make it come true any more.
 wait_alive() {
@@ -279,7 +320,7 @@ wait_alive() {
 	until "$@"; do
 		alive "$pid" || { "$@" && return 0; fail "process $pid ended before: $*"; }
 		((SECONDS < end)) || fail "waited in vain for: $*"
-		sleep 0.01
+		_doze
 	done
 }
 

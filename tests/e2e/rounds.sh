@@ -14,28 +14,40 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-# subject_key NAME KEY DEFAULT
-subject_key() {
-	local line
-	line=$(grep -hom1 'test: .*' "$TOP/tests/subjects/${1%%+*}".* 2>/dev/null)
-	case " $line " in
-	*" $2="*)
-		line=${line##*" $2="}
-		echo "${line%% *}" ;;
-	*)	echo "$3" ;;
-	esac
+declare -A _heads
+
+# The line of a subject's head, in HEAD; read once.
+_head() { # NAME
+	local name=${1%%+*} line
+	HEAD=${_heads[$name]-}
+	[[ -z $HEAD ]] || return 0
+	HEAD=' '
+	while read -r line; do
+		[[ $line != *'test: '* ]] || HEAD=" ${line#*test: } "
+		[[ $line != *'*/'* && $HEAD == ' ' ]] || break
+	done <"$TOP/tests/subjects/$name."c*
+	_heads[$name]=$HEAD
 }
 
-# Names of all subjects; one built another way is NAME+static, NAME+nopie.
+# subject_key NAME KEY DEFAULT: sets VALUE.  Forks nothing: all subjects are asked.
+subject_key() {
+	_head "$1"
+	VALUE=$3
+	[[ $HEAD != *" $2="* ]] || { VALUE=${HEAD##*" $2="} && VALUE=${VALUE%% *}; }
+}
+
+# Names of all subjects, in NAMES; one built another way is NAME+static, NAME+nopie.
 all_subjects() {
 	local f name how
+	NAMES=()
 	for f in "$TOP"/tests/subjects/*.c "$TOP"/tests/subjects/*.cc; do
 		[[ -e $f ]] || continue
 		name=${f##*/}
 		name=${name%.*}
 		[[ $name == @(refuse*|big_*) ]] && continue
-		echo "$name"
-		for how in $(subject_key "$name" build "" | tr , ' '); do echo "$name+$how"; done
+		NAMES+=("$name")
+		subject_key "$name" build ""
+		for how in ${VALUE//,/ }; do NAMES+=("$name+$how"); done
 	done
 }
 
@@ -43,12 +55,13 @@ begin_subject() { # NAME USER
 	become "$2"
 	SUBJECT=$SUBJECTS/$1
 	[[ -x $SUBJECT ]] || fail "$SUBJECT is not built"
-	local flag
-	flag=$(subject_key "$1" needs "")
-	[[ -z $flag ]] || grep -qw "$flag" /proc/cpuinfo || skip_hardware "this CPU has no $flag"
+	subject_key "$1" needs ""
+	[[ -z $VALUE ]] || grep -qw "$VALUE" /proc/cpuinfo || skip_hardware "this CPU has no $VALUE"
 	ID_FLAG=()
-	[[ $(subject_key "$1" ids "") != same ]] || ID_FLAG=(--same-ids)
-	REFUSE=$(subject_key "$1" refuse no)
+	subject_key "$1" ids ""
+	[[ $VALUE != same ]] || ID_FLAG=(--same-ids)
+	subject_key "$1" refuse no
+	REFUSE=$VALUE
 	IMAGE=myckpt
 }
 
@@ -61,7 +74,8 @@ round_uncut() {
 }
 
 start_preloaded() { # SUBJECT
-	IMAGE=$(subject_key "$1" cwd .)/myckpt
+	subject_key "$1" cwd .
+	IMAGE=$VALUE/myckpt
 	launch env LD_PRELOAD="$LIBCKPT" "$SUBJECT" "$CTL"
 	wait_ready
 }
@@ -154,17 +168,21 @@ nothing_left_of_ours() {
 
 # each_subject ROUND NAME-OF-ROUND DOOR
 each_subject() {
-	local s u
+	local s u users
 	if [[ -n ${TRY_ONE-} ]]; then # the child knows its name
 		[[ $TRY_ONE != *"_$2_as_"* ]] || try "$TRY_ONE" "$1" "${TRY_ONE%%_"$2"_as_*}" "${TRY_ONE##*_as_}"
 		return 0
 	fi
-	for s in $(all_subjects); do
-		[[ $3 == none || ,$(subject_key "$s" doors preload,attach), == *,$3,* ]] || continue
+	all_subjects
+	for s in "${NAMES[@]}"; do
+		subject_key "$s" doors preload,attach
+		[[ $3 == none || ,$VALUE, == *,$3,* ]] || continue
 		[[ $3 != preload || $s != *+static ]] || continue
-		for u in $(subject_key "$s" users user,root | tr , ' '); do
-			_wanted "${s}_$2_as_$u" || continue
-			LIMIT=$(subject_key "$s" limit 60) try "${s}_$2_as_$u" "$1" "$s" "$u"
+		subject_key "$s" users user,root
+		users=${VALUE//,/ }
+		subject_key "$s" limit 60
+		for u in $users; do
+			LIMIT=$VALUE try "${s}_$2_as_$u" "$1" "$s" "$u"
 		done
 	done
 }

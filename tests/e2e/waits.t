@@ -102,17 +102,17 @@ ambiguous() {
 }
 
 for s in sleepers sleepers+static; do
-	LIMIT=200 try "${s}_stopped_once_go_on" go_on user $s checkpoint 1
-	LIMIT=200 try "${s}_stopped_twenty_times_go_on" go_on user $s checkpoint 20
-	LIMIT=200 try "${s}_stopped_once_are_restarted" restarted user $s checkpoint 0
-	LIMIT=200 try "${s}_stopped_twenty_times_are_restarted" restarted user $s checkpoint 20
+	LIMIT=200 BESIDE=1 try "${s}_stopped_once_go_on" go_on user $s checkpoint 1
+	LIMIT=200 BESIDE=1 try "${s}_stopped_twenty_times_go_on" go_on user $s checkpoint 20
+	LIMIT=200 BESIDE=1 try "${s}_stopped_once_are_restarted" restarted user $s checkpoint 0
+	LIMIT=200 BESIDE=1 try "${s}_stopped_twenty_times_are_restarted" restarted user $s checkpoint 20
 done
-LIMIT=200 try sleepers_after_sigstop_are_restarted restarted user sleepers job_control 2
+LIMIT=200 BESIDE=1 try sleepers_after_sigstop_are_restarted restarted user sleepers job_control 2
 # Copied while it runs, the program is stopped more than once by one checkpoint.
-LIMIT=200 try sleepers_copied_live_are_restarted live user sleepers checkpoint 0
+LIMIT=200 BESIDE=1 try sleepers_copied_live_are_restarted live user sleepers checkpoint 0
 need_strace() { need strace; restarted "$@"; }
-LIMIT=200 try sleepers_after_strace_are_restarted need_strace user sleepers strace 2
-LIMIT=200 try sleepers_stopped_twenty_times_as_root_are_restarted restarted root sleepers checkpoint 20
-try waits_for_what_cannot_be_saved_go_on unsaved
+LIMIT=200 BESIDE=1 try sleepers_after_strace_are_restarted need_strace user sleepers strace 2
+LIMIT=200 BESIDE=1 try sleepers_stopped_twenty_times_as_root_are_restarted restarted root sleepers checkpoint 20
+BESIDE=1 try waits_for_what_cannot_be_saved_go_on unsaved
 try wait_that_cannot_be_told_is_refused ambiguous
 finish

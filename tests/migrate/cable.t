@@ -44,7 +44,7 @@ _nobody_receives() { # no half-built copy, and nobody who waits for one
 	local p
 	for p in /proc/[0-9]*; do
 		p=${p#/proc/}
-		[[ $p != "${SERVE-}" && $(readlink "/proc/$p/exe") == "$GODWIT" ]] || continue
+		[[ $p != "${SERVE-}" && /proc/$p/exe -ef $GODWIT ]] || continue
 		[[ $(ip netns identify "$p") == "$NS_BETA" ]] && alive "$p" && return 1
 	done 2>/dev/null
 	return 0
@@ -75,9 +75,9 @@ drawn_in_the_middle() { # WAY MODE
 	finish_counter out
 }
 for mode in pre-copy total; do
-	LIMIT=100 try "cable_drawn_in_the_middle_by_tls_$mode" drawn_in_the_middle tls "$mode"
+	LIMIT=100 BESIDE=1 try "cable_drawn_in_the_middle_by_tls_$mode" drawn_in_the_middle tls "$mode"
 done
-LIMIT=100 try cable_drawn_in_the_middle_by_ssh drawn_in_the_middle ssh pre-copy
+LIMIT=100 BESIDE=1 try cable_drawn_in_the_middle_by_ssh drawn_in_the_middle ssh pre-copy
 
 # For less than the time limit: it is as if nothing had been.
 drawn_for_a_moment() { # WAY
@@ -96,8 +96,8 @@ drawn_for_a_moment() { # WAY
 	gone "$PID" || fail "the copy here was not ended"
 	finish_counter over
 }
-LIMIT=100 try cable_drawn_for_a_moment_by_tls drawn_for_a_moment tls
-LIMIT=100 try cable_drawn_for_a_moment_by_ssh drawn_for_a_moment ssh
+LIMIT=100 BESIDE=1 try cable_drawn_for_a_moment_by_tls drawn_for_a_moment tls
+LIMIT=100 BESIDE=1 try cable_drawn_for_a_moment_by_ssh drawn_for_a_moment ssh
 
 # COMMIT does not get through.  Plugged in while the source still asks.
 drawn_at_commit() { # WAY
@@ -121,8 +121,8 @@ drawn_at_commit() { # WAY
 	wait_for 30 _no_records
 	if [[ $RC == 0 ]]; then finish_counter over; else finish_counter out; fi
 }
-LIMIT=100 try cable_drawn_at_commit_by_tls drawn_at_commit tls
-LIMIT=100 try cable_drawn_at_commit_by_ssh drawn_at_commit ssh
+LIMIT=100 BESIDE=1 try cable_drawn_at_commit_by_tls drawn_at_commit tls
+LIMIT=100 BESIDE=1 try cable_drawn_at_commit_by_ssh drawn_at_commit ssh
 
 # DONE does not get through, and nobody answers for as long as the source asks: in doubt.
 # Plugged in again it is settled without a word from anybody.
@@ -157,6 +157,6 @@ _over_there_stands() {
 	done
 	return 1
 }
-LIMIT=150 try cable_drawn_at_done_is_settled_by_itself drawn_at_done
+LIMIT=150 BESIDE=1 try cable_drawn_at_done_is_settled_by_itself drawn_at_done
 
 finish

@@ -4,6 +4,49 @@
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/lib.sh"
 
+# In doubt: the destination is away.  The copy here stands still and is saved; when the
+# destination answers again, it is settled.
+in_doubt() { # TARGET-POINT WHERE HOW
+	become user
+	LISTEN=$((20000 + $$ % 10000))
+	# Stops as soon as it has heard COMMIT, or has let go: nobody answers.
+	export GODWIT_FAULT=$1 GODWIT_FAULT_STOP=1
+	serve_on beta --timeout 3
+	unset GODWIT_FAULT GODWIT_FAULT_STOP
+	count_on alpha 2
+	(on alpha timeout 100 "$GODWIT" migrate "$PID" "tls://$BETA:$PORT" --key key --timeout 3) \
+		</dev/null >cmd.out 2>cmd.err &
+	local cmd=$!
+	# No new connection is taken: the asking must fail.
+	wait_for 30 _target_stands
+	kill -STOP "$SERVE"
+	wait "$cmd"
+	RC=$?
+	[[ $RC == 6 ]] || fail "exit status $RC"
+	says 'nobody knows' 'godwit settle' 'saved in'
+	alive "$PID" || fail "the copy here is gone"
+	grep -q '^State:.[Tt]' "/proc/$PID/status" || fail "the copy here does not stand still"
+	ls state-alpha/*.image >/dev/null || fail "it is not saved"
+	(as "$GODWIT" verify state-alpha/*.image) || fail "the saved image is bad"
+	(on alpha timeout 60 "$GODWIT" settle) >settle.out && fail "settled without an answer"
+	grep -q 'does not answer' settle.out || fail "$(cat settle.out)"
+	kill -CONT "$SERVE" "$STANDS"
+	if [[ $3 == itself ]]; then wait_for 45 _no_records; fi
+	settled "$2"
+	[[ -z $(ls state-alpha) ]] || fail "left: $(ls state-alpha)"
+}
+_target_stands() {
+	local p
+	for p in $(pgrep -f "$GODWIT serve"; pgrep -x godwit-guardian); do
+		[[ $p != "$SERVE" && $(readlink "/proc/$p/cwd") == "$W" ]] || continue
+		grep -q '^State:.T (stopped' "/proc/$p/status" 2>/dev/null && STANDS=$p && return 0
+	done
+	return 1
+}
+_no_records() { [[ -z $(ls state-alpha) ]]; }
+LIMIT=120 BESIDE=1 try in_doubt_is_settled_by_hand in_doubt "let go" over hand
+LIMIT=150 BESIDE=1 try in_doubt_is_settled_by_itself in_doubt "commit heard" either itself
+
 # The source's guardian (with `both` its command, too) dies at a point.
 source_dies() { # POINT WHERE [both]
 	become user
@@ -88,8 +131,8 @@ _stands() { # the guardian below the command is in a stop
 	done
 	return 1
 }
-try source_stalls_before_the_pages source_stalls "verdict heard" here
-try source_stalls_before_commit source_stalls held here
+BESIDE=1 try source_stalls_before_the_pages source_stalls "verdict heard" here
+BESIDE=1 try source_stalls_before_commit source_stalls held here
 
 target_stalls() { # POINT WHERE
 	become user
@@ -107,51 +150,8 @@ target_stalls() { # POINT WHERE
 	done
 	settled "$2"
 }
-try destination_stalls_before_ready target_stalls mapped here
-LIMIT=90 try destination_stalls_after_commit target_stalls "commit heard" here
-
-# In doubt: the destination is away.  The copy here stands still and is saved; when the
-# destination answers again, it is settled.
-in_doubt() { # TARGET-POINT WHERE HOW
-	become user
-	LISTEN=$((20000 + $$ % 10000))
-	# Stops as soon as it has heard COMMIT, or has let go: nobody answers.
-	export GODWIT_FAULT=$1 GODWIT_FAULT_STOP=1
-	serve_on beta --timeout 3
-	unset GODWIT_FAULT GODWIT_FAULT_STOP
-	count_on alpha 2
-	(on alpha timeout 100 "$GODWIT" migrate "$PID" "tls://$BETA:$PORT" --key key --timeout 3) \
-		</dev/null >cmd.out 2>cmd.err &
-	local cmd=$!
-	# No new connection is taken: the asking must fail.
-	wait_for 30 _target_stands
-	kill -STOP "$SERVE"
-	wait "$cmd"
-	RC=$?
-	[[ $RC == 6 ]] || fail "exit status $RC"
-	says 'nobody knows' 'godwit settle' 'saved in'
-	alive "$PID" || fail "the copy here is gone"
-	grep -q '^State:.[Tt]' "/proc/$PID/status" || fail "the copy here does not stand still"
-	ls state-alpha/*.image >/dev/null || fail "it is not saved"
-	(as "$GODWIT" verify state-alpha/*.image) || fail "the saved image is bad"
-	(on alpha timeout 60 "$GODWIT" settle) >settle.out && fail "settled without an answer"
-	grep -q 'does not answer' settle.out || fail "$(cat settle.out)"
-	kill -CONT "$SERVE" "$STANDS"
-	if [[ $3 == itself ]]; then wait_for 45 _no_records; fi
-	settled "$2"
-	[[ -z $(ls state-alpha) ]] || fail "left: $(ls state-alpha)"
-}
-_target_stands() {
-	local p
-	for p in $(pgrep -f "$GODWIT serve"; pgrep -x godwit-guardian); do
-		[[ $p != "$SERVE" && $(readlink "/proc/$p/cwd") == "$W" ]] || continue
-		grep -q '^State:.T (stopped' "/proc/$p/status" 2>/dev/null && STANDS=$p && return 0
-	done
-	return 1
-}
-_no_records() { [[ -z $(ls state-alpha) ]]; }
-LIMIT=120 try in_doubt_is_settled_by_hand in_doubt "let go" over hand
-LIMIT=150 try in_doubt_is_settled_by_itself in_doubt "commit heard" either itself
+BESIDE=1 try destination_stalls_before_ready target_stalls mapped here
+LIMIT=90 BESIDE=1 try destination_stalls_after_commit target_stalls "commit heard" here
 
 by_order() { # ORDER WHERE
 	become user

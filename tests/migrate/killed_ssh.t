@@ -24,7 +24,7 @@ _nobody_receives() { # no half-built copy, and nobody who waits for one
 	local p
 	for p in /proc/[0-9]*; do
 		p=${p#/proc/}
-		[[ $p != "${SSHD-}" && $(readlink "/proc/$p/exe") == "$GODWIT" ]] || continue
+		[[ $p != "${SSHD-}" && /proc/$p/exe -ef $GODWIT ]] || continue
 		[[ $(ip netns identify "$p") == "$NS_BETA" ]] && alive "$p" && return 1
 	done 2>/dev/null
 	return 0
@@ -43,7 +43,7 @@ _godwit_of() {
 	local p
 	for p in /proc/[0-9]*; do
 		p=${p#/proc/}
-		[[ $(readlink "/proc/$p/exe") == "$GODWIT" && $(cat "/proc/$p/comm") == godwit ]] &&
+		[[ /proc/$p/exe -ef $GODWIT && $(cat "/proc/$p/comm") == godwit ]] &&
 			[[ $(ip netns identify "$p") == "$NS_ALPHA" ]] && GODWIT_PID=$p && return 0
 	done 2>/dev/null
 	return 1

@@ -153,17 +153,18 @@ one_copy_ran() {
 	[[ -z $bad ]] || fail "the numbers are not 1, 2, 3, ...: line $bad"
 }
 
-# counters: the pids of this test's counters that run or stand.
-counters() {
-	local p
+# The pids of this test's counters that run or stand, in COUNTERS.  Forks nothing.
+_find_counters() {
+	local p args
+	COUNTERS=()
 	for p in /proc/[0-9]*; do
-		[[ $(readlink "$p/exe" 2>/dev/null) == "$COUNTER" ]] || continue
-		[[ $(tr '\0' ' ' <"$p/cmdline" 2>/dev/null) == *"$W/numbers"* ]] && alive "${p#/proc/}" &&
-			echo "${p#/proc/}"
+		[[ $p/exe -ef $COUNTER ]] || continue
+		mapfile -d '' args <"$p/cmdline"
+		[[ ${args[*]} == *"$W/numbers"* ]] && alive "${p#/proc/}" && COUNTERS+=("${p#/proc/}")
 	done
-	return 0
-}
-_count_is() { [[ $(counters | wc -l) == "$1" ]]; }
+} 2>/dev/null
+counters() { _find_counters; ((${#COUNTERS[@]} == 0)) || printf '%s\n' "${COUNTERS[@]}"; }
+_count_is() { _find_counters; ((${#COUNTERS[@]} == $1)); }
 
 # Exactly one copy lives, goes on, and finds its memory right; where: out or over.
 finish_counter() {

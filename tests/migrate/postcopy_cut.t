@@ -20,8 +20,8 @@ connection_is() { # cut|stall
 	arrives
 	finish_counter over
 }
-LIMIT=90 try connection_cut_in_the_middle connection_is cut
-LIMIT=90 try connection_stalled_in_the_middle connection_is stall
+LIMIT=90 BESIDE=1 try connection_cut_in_the_middle connection_is cut
+LIMIT=90 BESIDE=1 try connection_stalled_in_the_middle connection_is stall
 
 cut_for_long() { # hand|itself
 	may_come_later
@@ -43,8 +43,8 @@ cut_for_long() { # hand|itself
 	settled over
 	wait_for 10 has serve.err 'has all its memory'
 }
-LIMIT=120 try cut_for_long_and_settled_by_hand cut_for_long hand
-LIMIT=120 try cut_for_long_and_settled_by_itself cut_for_long itself
+LIMIT=120 BESIDE=1 try cut_for_long_and_settled_by_hand cut_for_long hand
+LIMIT=120 BESIDE=1 try cut_for_long_and_settled_by_itself cut_for_long itself
 
 # Who ends the copy here ends the program: it must be said.
 copy_is_ended() {
@@ -63,6 +63,6 @@ copy_is_ended() {
 	[[ -z $(ls state-alpha) ]] || fail "left: $(ls state-alpha)"
 	kill -9 "$(counters)"
 }
-LIMIT=90 try the_copy_is_ended_in_the_middle copy_is_ended
+LIMIT=90 BESIDE=1 try the_copy_is_ended_in_the_middle copy_is_ended
 
 finish

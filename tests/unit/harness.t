@@ -51,6 +51,21 @@ others() {
 	alive "$other" || fail "a process that is not the test's was ended"
 }
 
+# Each waits for the other one, so both must run at once; each is told by its own name.
+beside() {
+	inner 'a() { : >../../a; wait_for 20 test -e ../../b; }; b() { : >../../b; wait_for 20 test -e ../../a; fail "of b"; }
+		BESIDE=1 try one a; BESIDE=1 try two b; try three wait_for 20 test -e ../../b'
+	[[ $RC == 1 ]] || fail "exit status $RC"
+	shows '^ok [1-3] - one'
+	shows '^not ok [1-3] - two'
+	shows '^# .*FAILED: of b'
+	shows '^ok [1-3] - three'
+	shows '^1..3'
+	inner 'a() { sleep 1000; }; LIMIT=1 BESIDE=1 try one a'
+	shows '^not ok 1 - one'
+	shows 'no end within [0-9]+ s'
+}
+
 skipping() {
 	inner 'a() { skip "no reason"; }; b() { skip_hardware "no CPU"; }; try one a; try two b' GODWIT_MUST_RUN=
 	[[ $RC == 0 ]] || fail "exit status $RC"
@@ -83,6 +98,7 @@ try failed_tests_are_reported failing
 try hanging_tests_are_ended hanging
 try oddly_named_programs_are_ended oddly_named
 try processes_of_others_are_left_alone others
+try tests_run_beside_others beside
 try skipped_tests_give_their_reason skipping
 try subjects_that_differ_are_found_out wrong_subject
 try no_descriptor_leaks_into_a_subject no_descriptors
