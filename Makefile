@@ -154,11 +154,11 @@ $(B)/count: examples/count.c
 	$(Q)$(CC) -O1 -g -Wall -o $@ $<
 
 # Begins with the classic round, then runs all tests.  TESTS= chooses some.
-TESTS ?= $(sort $(wildcard tests/*/*.t)) $(UNIT) $(FUZZ)
+TESTS ?= $(shell tests/list.sh) $(UNIT) $(FUZZ)
 check: all subjects $(UNIT) $(FUZZ) $(B)/count
 	@./setup.sh build test
 	@B=$(B) tests/classic.sh
-	@B=$(B) prove -j2 --timer --failures --comments --state=save $(TESTS)
+	@B=$(B) prove -j$$(($$(nproc) + 1)) --timer --failures --comments --state=save $(TESTS)
 
 res: $(B)/myrestart
 	@test -e myckpt || { echo "make res: there is no ./myckpt yet: make check writes it" >&2; exit 1; }

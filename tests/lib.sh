@@ -221,6 +221,31 @@ own_mounts() {
 	exit
 }
 
+# once NAME SOURCE CMD...: sets MADE, the folder that CMD... fills in its working directory;
+# made once for all tests of a build, and again when SOURCE is newer.
+once() {
+	MADE=$B/work/$1
+	mkdir -p "$B/work" || return
+	(
+		flock 9
+		[[ ! $MADE -nt $2 ]] || exit 0
+		rm -rf "$MADE" "$MADE.new" && mkdir "$MADE.new" && cd "$MADE.new" && "${@:3}" 9>&- &&
+			touch . && chmod -R a+rX . && mv "$MADE.new" "$MADE"
+	) 9>"$MADE.lock"
+}
+_build_go() { # SOURCE
+	GOCACHE=$W/cache GOPATH=$W/go GO111MODULE=off CGO_ENABLED=0 go build -o prog "$1" && rm -rf "$W/cache"
+}
+go_prog() { # ./prog from SOURCE
+	need go
+	once "go-$(basename "$1" .go)" "$1" _build_go "$1" || skip "go build does not work here"
+	cp "$MADE/prog" .
+}
+java_classes() { # of SOURCE, in the folder MADE
+	need java javac
+	once "java-$(basename "$1" .java)" "$1" javac -d . "$1" || skip "javac does not work here"
+}
+
 # Replaces this shell (call it in a background job or subshell).
 as() {
 	case $AS$IS_ROOT in

@@ -389,12 +389,8 @@ def run_in_the_background():
     status(sh, 3)
 
 
-def run_in_a_pipeline():
-    sh = Shell()
-    sh.send(f"{GODWIT} run -o job.ckpt -- {COUNT} 40 5 | sed 's/^/n=/' | tail -n 2\n")
-    sh.expect("n=39\nn=40\n")
-    sh.expect("PROMPT> ")
-    sh.send(f"{GODWIT} run -o job.ckpt -- {COUNT} 100000 20 | cat\n")
+def stopped_and_interrupted(sh):
+    """Ctrl-Z, fg and Ctrl-C while it counts."""
     counts_on(sh)
     sh.send("\x1a")
     sh.expect("Stopped")
@@ -403,6 +399,15 @@ def run_in_a_pipeline():
     counts_on(sh)
     sh.send("\x03")
     sh.expect("PROMPT> ")
+
+
+def run_in_a_pipeline():
+    sh = Shell()
+    sh.send(f"{GODWIT} run -o job.ckpt -- {COUNT} 40 5 | sed 's/^/n=/' | tail -n 2\n")
+    sh.expect("n=39\nn=40\n")
+    sh.expect("PROMPT> ")
+    sh.send(f"{GODWIT} run -o job.ckpt -- {COUNT} 100000 20 | cat\n")
+    stopped_and_interrupted(sh)
     status(sh, 130)  # all of them have got it
     sh.close()
 
@@ -413,14 +418,7 @@ def run_in_a_script():
         f.write(f"{GODWIT} run -o job.ckpt -- {COUNT} 100000 20\necho not reached\n")
     sh = Shell()
     sh.send("bash job.sh\n")
-    counts_on(sh)
-    sh.send("\x1a")
-    sh.expect("Stopped")
-    sh.expect("PROMPT> ")
-    sh.send("fg\n")
-    counts_on(sh)
-    sh.send("\x03")
-    sh.expect("PROMPT> ")
+    stopped_and_interrupted(sh)
     status(sh, 130)
 
 

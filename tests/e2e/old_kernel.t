@@ -2,18 +2,11 @@
 # Debian's Linux 6.1, in qemu, has no tracking of written pages: --pause=live and
 # --incremental say so, and make complete images, which can be restarted there.
 #
-# The package linux-image-cloud-amd64 is fetched and unpacked, not installed; HOP_KERNEL
-# names a folder that has it.
 . "$(dirname "$0")/../lib.sh"
 
 find_kernel() {
-	local dir=${HOP_KERNEL:-$B/kernel} p
-	if ! ls "$dir"/boot/vmlinuz-* >/dev/null 2>&1; then
-		dir=$W/kernel
-		p=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image/ {print $2; exit}')
-		{ timeout 60 apt-get download "$p" && dpkg -x linux-image-*.deb "$dir"; } >/dev/null 2>&1 ||
-			skip "cannot fetch the package linux-image-cloud-amd64"
-	fi
+	local dir
+	dir=$("$TOP/tests/kernel.sh") || skip "cannot fetch the package linux-image-cloud-amd64"
 	KERNEL=$(echo "$dir"/boot/vmlinuz-*)
 }
 

@@ -3,10 +3,9 @@
 . "$(dirname "$0")/real.sh"
 
 jvm() { # DOOR USER
-	need java javac
-	javac -d . "$WORK/Work.java" || skip "javac does not work here"
+	java_classes "$WORK/Work.java"
 	# The JVM takes SIGUSR2 for itself: the doorbell needs another one.
-	SIGNAL=40 "$1" "$2" java -Xmx256m -cp "$W" Work "@$3"
+	SIGNAL=40 "$1" "$2" java -Xmx256m -cp "$MADE" Work "@$3"
 }
 
 nodejs() { # DOOR USER
@@ -15,10 +14,7 @@ nodejs() { # DOOR USER
 }
 
 golang() { # DOOR USER IDLE-GOROUTINES
-	need go
-	GOCACHE=$W/cache GOPATH=$W/go GO111MODULE=off CGO_ENABLED=0 go build -o prog "$WORK/work.go" ||
-		skip "go build does not work here"
-	rm -rf cache
+	go_prog "$WORK/work.go"
 	"$1" "$2" ./prog @20000 "$3"
 }
 

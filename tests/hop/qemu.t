@@ -1,20 +1,13 @@
 #!/bin/sh
 # The programs there and back between this kernel and Debian's 6.1 in qemu: another
 # kernel, another vdso, another CPU, other addresses of the libraries; through TLS.
-# Needs root (a tap device), qemu-system-x86 and the package linux-image-cloud-amd64,
-# which is fetched and unpacked, not installed; HOP_KERNEL names a folder that has it.
+# Needs root (a tap device), qemu-system-x86 and a kernel (tests/kernel.sh).
 . "$(dirname "$0")/lib.sh"
 
 [ "$(id -u)" = 0 ] || skip_all "needs root for a tap device"
 [ -c /dev/net/tun ] || skip_all "no /dev/net/tun"
 command -v qemu-system-x86_64 >/dev/null || skip_all "qemu-system-x86_64 is not installed"
-K=${HOP_KERNEL:-$B/kernel}
-if ! ls "$K"/boot/vmlinuz-* >/dev/null 2>&1; then
-	mkdir -p "$K"
-	p=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image/ {print $2; exit}')
-	(cd "$W" && timeout 90 apt-get download "$p" >/dev/null 2>&1 && dpkg -x linux-image-*.deb "$K") ||
-		skip_all "cannot fetch the package linux-image-cloud-amd64"
-fi
+K=$(B=$B tests/kernel.sh) || skip_all "cannot fetch the package linux-image-cloud-amd64"
 VM=$(ls "$K"/boot/vmlinuz-* | head -1)
 
 build "$W/apps" tests/hop/prog/apps.c $DEFAULT_FLAGS

@@ -6,20 +6,10 @@
 #   guest COMMAND               runs it there; output in guest.out, status in GUEST
 #   guest_serve                 a destination there, at 127.0.0.1:$GUEST_PORT here
 # From there this machine's 127.0.0.1 is 10.0.2.2.
-#
-# The package linux-image-cloud-amd64 is fetched and unpacked, not installed; HOP_KERNEL
-# names a folder that has it.
 
 find_kernel() {
-	local dir=${HOP_KERNEL:-$B/kernel} p
-	if ! ls "$dir"/boot/vmlinuz-* >/dev/null 2>&1; then
-		dir=$W/kernel
-		p=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image/ {print $2; exit}')
-		{ timeout 60 apt-get download "$p" && dpkg -x linux-image-*.deb "$dir"; } >/dev/null 2>&1 ||
-			skip "cannot fetch the package linux-image-cloud-amd64"
-	fi
-	KERNEL_DIR=$dir
-	KERNEL=$(echo "$dir"/boot/vmlinuz-*)
+	KERNEL_DIR=$("$TOP/tests/kernel.sh") || skip "cannot fetch the package linux-image-cloud-amd64"
+	KERNEL=$(echo "$KERNEL_DIR"/boot/vmlinuz-*)
 }
 
 # What is in its root: at the same paths as here, with the libraries.

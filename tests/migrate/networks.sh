@@ -111,10 +111,8 @@ python() {
 	goes_on_the_same "$1" "$2" /usr/bin/python3 "$WORK/table.py" 0
 }
 jvm() {
-	need java javac
-	javac -d . "$WORK/Pool.java" || skip "javac does not work here"
-	chmod -R a+rX .
-	goes_on_the_same "$1" "$2" java -Xmx128m -XX:-UsePerfData -cp "$W" Pool 0
+	java_classes "$WORK/Pool.java"
+	goes_on_the_same "$1" "$2" java -Xmx128m -XX:-UsePerfData -cp "$MADE" Pool 0
 }
 clr() {
 	need mono mcs

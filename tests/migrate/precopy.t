@@ -69,12 +69,10 @@ mremap_holds() {
 LIMIT=120 try mremap_never_fails_while_tracked mremap_holds
 
 java_moves() {
-	need java javac
 	become user
 	two_hosts
-	javac -d . "$TOP/tests/e2e/work/Work.java" || skip "javac does not work here"
-	chmod -R a+rX .
-	local words=(java -Xmx256m -XX:-UsePerfData -cp "$W" Work 30000)
+	java_classes "$TOP/tests/e2e/work/Work.java"
+	local words=(java -Xmx256m -XX:-UsePerfData -cp "$MADE" Work 30000)
 	(as "${words[@]}") </dev/null 2>/dev/null | tail -n 1 >want
 	grep -q '^result ' want || fail "it does not run uncut"
 	serve_on beta

@@ -7,51 +7,19 @@
  *     8 & /godwit serve ...        in the background, output to /log
  *     9 cat FILE, 10 kill SIGNAL PID, 11 pids NAME, 12 off
  */
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
-static void load(const char *name)
-{
-	int fd = open(name, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
-		perror(name);
-	close(fd);
-}
-
-static void up(const char *name, const char *ip)
-{
-	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq r = {0};
-	struct sockaddr_in *a = (struct sockaddr_in *)&r.ifr_addr;
-
-	strcpy(r.ifr_name, name);
-	a->sin_family = AF_INET;
-	inet_pton(AF_INET, ip, &a->sin_addr);
-	if (ioctl(s, SIOCSIFADDR, &r))
-		perror(name);
-	inet_pton(AF_INET, "255.255.255.0", &a->sin_addr);
-	ioctl(s, SIOCSIFNETMASK, &r);
-	ioctl(s, SIOCGIFFLAGS, &r);
-	r.ifr_flags |= IFF_UP;
-	if (ioctl(s, SIOCSIFFLAGS, &r))
-		perror(name);
-	close(s);
-}
+#include "../../guest.h"
 
 static int cat(const char *path)
 {
@@ -136,10 +104,7 @@ static int command(char *line)
 
 int main(void)
 {
-	static const char *modules[] = {
-		"virtio_ring", "virtio",   "virtio_pci_legacy_dev", "virtio_pci_modern_dev",
-		"virtio_pci",  "failover", "net_failover",          "virtio_net"};
-	char line[1024], path[64];
+	char line[1024];
 	struct utsname u;
 	struct termios t;
 
@@ -149,10 +114,7 @@ int main(void)
 	tcgetattr(0, &t);
 	t.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
 	tcsetattr(0, TCSANOW, &t);
-	for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
-		snprintf(path, sizeof(path), "/modules/%s.ko", modules[i]);
-		load(path);
-	}
+	load_network();
 	sethostname("guest", 5);
 	up("lo", "127.0.0.1");
 	up("eth0", "10.0.2.15");
