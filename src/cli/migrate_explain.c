@@ -67,6 +67,12 @@ static void numbers(struct report *rep, const char *name, const struct migrate_o
 		report_line(rep, "%33sthreads: %u", "", r->nthreads);
 	if (!strcmp(name, "rounds") || (!strcmp(name, "pages") && o->mode == MODE_TOTAL))
 		report_line(rep, "%33s%s, of which %s has all but %s", "", all, r->host, needed);
+	if (!strcmp(name, "hand over") && r->nlocks)
+		report_line(
+			rep,
+			"%33slocks for writing: %u, given up before COMMIT, had there before it "
+			"goes on",
+			"", r->nlocks);
 	if (!strcmp(name, "rounds"))
 		report_line(rep, "%33suntil the rest would take %d ms, or does not shrink", "",
 			    o->max_pause_ms);

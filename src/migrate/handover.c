@@ -3,6 +3,7 @@
  *
  *   asked    the journal says whom to ask
  *   held     the program is in a group stop: if all of ours die it still stands still
+ *   unlocked its locks for writing are given up (source_locks.c)
  *   COMMIT   from here on only the destination's answer decides
  *
  * An answer is DONE, a refusal, or what outcome_ask() hears on new connections.
@@ -158,6 +159,7 @@ static int stays(struct source *s, struct err *err)
 {
 	pid_t pid = s->job.remote.pid;
 
+	source_take_locks_back(s);
 	remote_release(&s->job.remote);
 	s->job.released = true;
 	if (s->held)
@@ -167,7 +169,7 @@ static int stays(struct source *s, struct err *err)
 }
 
 /* As a checkpoint; the program stands still, so there is no hurry. */
-static int save(struct source *s, char *path, size_t cap, struct err *err)
+static int save_all(struct source *s, char *path, size_t cap, struct err *err)
 {
 	struct job *j = &s->job;
 	char id[33], name[48];
@@ -186,6 +188,19 @@ static int save(struct source *s, char *path, size_t cap, struct err *err)
 	    (ret = job_copy_files(j, err)) || (ret = job_write_segments(j, err)))
 		return ret;
 	return image_writer_commit(j->writer, err);
+}
+
+static int save(struct source *s, char *path, size_t cap, struct err *err)
+{
+	struct remote_covered covered;
+	int ret, e;
+
+	remote_cover(&s->job.remote, &covered);
+	ret = save_all(s, path, cap, err);
+	e = remote_uncover(&s->job.remote, &covered);
+	return ret || !e ? ret
+			 : err_sys(err, e, "cannot write to the vdso of process %d",
+				   s->job.remote.pid);
 }
 
 static int doubt(struct source *s, struct err *err)
@@ -316,6 +331,9 @@ int source_hand_over(struct source *s, struct err *err)
 	if ((ret = hold(s, err)))
 		return stays(s, err);
 	fault_point("held");
+	if ((ret = source_give_locks_up(s, err)))
+		return stays(s, err);
+	fault_point("unlocked");
 	s->w->cancel_fd = -1;
 	/* What follows DONE is for the command, which has a buffer of its own. */
 	s->w->is_exact = s->o->follow;

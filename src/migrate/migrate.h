@@ -50,6 +50,7 @@ enum migrate_outcome {
 struct migrate_result {
 	enum migrate_outcome outcome;
 	uint32_t nthreads;
+	uint32_t nlocks;  /* for writing, on files */
 	char program[32]; /* its name, as the kernel has it */
 	/* Phases, ns; of the destination's as it measured them. */
 	uint64_t bulk, suspension, checkpoint, transfer, mapping, building, handover, total;

@@ -16,7 +16,8 @@ int source_make_model(struct source *s, struct err *err)
 	struct job *j = &s->job;
 	int ret;
 
-	if ((ret = job_plan_copy(j, err)) || (ret = image_writer_open_memory(&j->writer, err)) ||
+	if ((ret = source_check_locks(s, err)) || (ret = job_plan_copy(j, err)) ||
+	    (ret = image_writer_open_memory(&j->writer, err)) ||
 	    (ret = image_writer_set_data_size(j->writer, 0, err)) ||
 	    (ret = job_write_notes(j, err)))
 		return ret;
@@ -232,7 +233,7 @@ int source_send_pages(struct source *s, struct err *err)
 		}
 		ret = send_run(s, i, err);
 	}
-	if (ret || (ret = sender_flush(&s->sender, err)))
+	if (ret || (ret = sender_flush(&s->sender, err)) || (ret = source_sync_locked(s, err)))
 		return ret;
 	s->result->rest.pages = s->sender.npages - pages;
 	s->result->rest.sent_bytes = s->sender.sent_bytes - sent;

@@ -76,6 +76,16 @@ int source_carry_last(struct source *s, struct err *err) __must_check;
 int source_check_code(struct source *s, struct err *err) __must_check;
 /* The pages of the stopped program that the destination lacks. */
 int source_send_pages(struct source *s, struct err *err) __must_check;
+/*
+ * source_locks.c: locks for writing, which the program must have given up here before it takes
+ * them there.  Can it be done, and what it has written to the files must be seen there; then, in
+ * a group stop, it is done; and undone.
+ */
+/* Also counts them, for the report. */
+int source_check_locks(struct source *s, struct err *err) __must_check;
+int source_sync_locked(struct source *s, struct err *err) __must_check;
+int source_give_locks_up(struct source *s, struct err *err) __must_check;
+void source_take_locks_back(struct source *s);
 /* handover.c: from READY to the end, one way or the other. */
 int source_hear_ready(struct source *s, struct err *err) __must_check;
 int source_hand_over(struct source *s, struct err *err) __must_check;

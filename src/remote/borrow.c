@@ -29,8 +29,8 @@ uint64_t remote_unit(const struct remote *r, size_t thread)
 	return r->scratch + thread * ARCH_UNIT_STRIDE;
 }
 
-int remote_enter(struct remote *r, struct tracee *t, const struct user_regs_struct *regs,
-		 struct err *err)
+int remote_lend(struct remote *r, struct tracee *t, const struct user_regs_struct *regs,
+		struct err *err)
 {
 	uint64_t mask = ~(1ULL << (r->bell - 1));
 
@@ -44,6 +44,16 @@ int remote_enter(struct remote *r, struct tracee *t, const struct user_regs_stru
 					      : err_sys(err, -errno, "cannot set signal mask");
 		t->borrowed = true;
 	}
+	return 0;
+}
+
+int remote_enter(struct remote *r, struct tracee *t, const struct user_regs_struct *regs,
+		 struct err *err)
+{
+	int ret = remote_lend(r, t, regs, err);
+
+	if (ret)
+		return ret;
 	if (ptrace(PTRACE_CONT, t->tid, 0, 0))
 		return errno == ESRCH ? remote_died(r, err)
 				      : err_sys(err, -errno, "cannot continue thread");

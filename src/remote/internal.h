@@ -8,7 +8,10 @@
 
 /* Address of a thread's unit in the scratch mapping. */
 uint64_t remote_unit(const struct remote *r, size_t thread);
-/* Lends the thread the registers and lets it run; see borrow.c for the order. */
+/* Lends the thread the registers, which stands on; see borrow.c for the order. */
+int remote_lend(struct remote *r, struct tracee *t, const struct user_regs_struct *regs,
+		struct err *err) __must_check;
+/* The same, and lets it run. */
 int remote_enter(struct remote *r, struct tracee *t, const struct user_regs_struct *regs,
 		 struct err *err) __must_check;
 /* Waits until the thread that runs in `unit` rings; *regs are as it stands there.  With

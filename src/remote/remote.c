@@ -100,6 +100,8 @@ static void forget(struct remote *r)
 
 void remote_finish(struct remote *r)
 {
+	if (r->parked)
+		return;
 	for (size_t i = 1; i < r->n; i++)
 		remote_give_back(&r->threads[i]);
 	if (r->n && r->vdso_unit)
@@ -138,7 +140,8 @@ void remote_release(struct remote *r)
 
 			if (t->asleep != asleep)
 				continue;
-			remote_give_back(t);
+			if (!r->parked)
+				remote_give_back(t);
 			if (t->stopped)
 				ptrace(PTRACE_DETACH, t->tid, 0, 0);
 			else if (t->seized)

@@ -57,6 +57,7 @@ struct remote {
 	int options;                   /* of ptrace, for the leader, outside of single calls */
 	pid_t max_tid;                 /* the highest of those that were seized */
 	int bell;                      /* signal by which a unit reports that its list is done */
+	bool parked;                   /* what it stands in is for it to finish: remote_park */
 	bool stop_held;                /* a SIGSTOP came meanwhile: given back on release */
 	uint64_t vdso_unit;            /* address of the unit in the vdso's tail, 0: not there */
 	uint64_t vdso_room;            /* where there is room for it */
@@ -114,6 +115,34 @@ struct remote_taken {
  * read of it is out of date.  SIGCONT after the release undoes it.
  */
 int remote_hold(struct remote *r, struct remote_taken *ret_taken, struct err *err) __must_check;
+/*
+ * Calls that a process in a group stop makes now (undo[n]), and those that it makes before it goes
+ * on, whoever lets it, each of its threads all of them (again[n]): see park.c.  Arguments whose bit
+ * is set in `pointers` are offsets into data.
+ */
+#define REMOTE_PARKING_MAX 500u /* n */
+struct remote_parking {
+	const struct call *undo, *again;
+	size_t n;
+	const void *data;
+	size_t data_len; /* at most REMOTE_DATA_LEN */
+};
+
+/* After remote_hold.  On failure, too, remote_unpark is due.  From here on a release leaves it
+ * as it stands: then it makes the calls of its own, when it is continued. */
+int remote_park(struct remote *r, const struct remote_parking *p, struct proc_maps *maps,
+		struct err *err) __must_check;
+/* Has it make the calls `again`.  -EAGAIN: they take longer than ms; it is to be released as it
+ * is.  Nothing where it is not parked. */
+int remote_unpark(struct remote *r, int ms, struct err *err) __must_check;
+/* While the memory of a parked process is read: the note in its vdso, by which the next godwit
+ * finds what we leave, is put away. */
+struct remote_covered {
+	bool is_covered;
+	uint8_t unit[ARCH_UNIT_STRIDE];
+};
+void remote_cover(struct remote *r, struct remote_covered *c);
+int remote_uncover(struct remote *r, const struct remote_covered *c) __must_check;
 /* Kills the stopped process with SIGKILL, then frees. */
 void remote_kill(struct remote *r);
 /* The same; dying(arg, tid) is called when no signal reaches it any more and its leader, tid,

@@ -475,7 +475,12 @@ static int take_over(struct rebuild *b, struct err *err)
 	int ret = f->built(f->arg, &b->proc, &b->remote, err);
 
 	if (!ret)
+		ret = rebuild_look_at_locked(b, err);
+	if (!ret)
 		ret = f->ready(f->arg, &late, &n, err);
+	if (!ret)
+		ret = rebuild_take_locks(b, err);
+	rebuild_forget_locks(b);
 	return ret ? ret : rebuild_queue_late(b, late, n, err);
 }
 

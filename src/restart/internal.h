@@ -6,6 +6,9 @@
 #include "state/chain.h"
 #include "state/memory_early.h"
 
+struct held_lock;
+struct stat;
+
 /* Everything of one restart.  Made before the fork: guardian and program have it. */
 struct rebuild {
 	const struct restart_options *o;
@@ -22,6 +25,10 @@ struct rebuild {
 	struct memory_early early; /* where restore.early points */
 	pid_t *tids;               /* of the new threads, as they see themselves */
 	bool same_ids;
+	/* Fed: locks for writing, and what their files were when the other copy still had them. */
+	struct held_lock *locks; /* [nlocks] */
+	struct stat *locked;
+	size_t nlocks;
 };
 
 /* build.c: in the guardian.  pid is the process, already past its exec and
@@ -33,6 +40,10 @@ int rebuild_choose_bell(const struct rebuild *b, const struct late_signal *v, si
 /* late.c: makes these pending in the process that is built. */
 int rebuild_queue_late(struct rebuild *b, const struct late_signal *v, size_t n,
 		       struct err *err) __must_check;
+/* locks.c, of a fed program: before the other copy gives its locks up; and when it has. */
+int rebuild_look_at_locked(struct rebuild *b, struct err *err) __must_check;
+int rebuild_take_locks(struct rebuild *b, struct err *err) __must_check;
+void rebuild_forget_locks(struct rebuild *b);
 /* fit.c: where the kernel's vdso ends up; a thread's vector registers; once the memory is
  * there, vdso and chosen functions are made to fit. */
 uint64_t rebuild_vdso_place(const struct rebuild *b);

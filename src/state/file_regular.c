@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "state/lease.h"
+#include "state/locks.h"
 
 #define NS_PER_S 1000000000LL
 #define KEPT_SUFFIX ".after-checkpoint"
@@ -169,9 +170,7 @@ static int refuse_file(const struct restore *r, struct err *err, int fd, const s
 
 static bool can_have_lock(int fd, const struct file_lock *l)
 {
-	struct flock k = {.l_type = l->is_write ? F_WRLCK : F_RDLCK,
-			  .l_start = l->start,
-			  .l_len = l->end == INT64_MAX ? 0 : l->end - l->start + 1};
+	struct flock k = locks_range(l, LOCK_TRY);
 
 	if (l->kind == FDINFO_FLOCK) {
 		if (flock(fd, (l->is_write ? LOCK_EX : LOCK_SH) | LOCK_NB))
@@ -194,22 +193,23 @@ static int check_open(bool is_fed, const struct file_table *t, const struct open
 		return err_hint(err, "restart as a user who may open the file (flags %#o)",
 				f->flags & O_ACCMODE);
 	}
-	for (size_t i = 0; f->kind == FILE_REGULAR && i < f->regular.nlocks; i++)
-		if (f->regular.locks[i].kind == FDINFO_LEASE) {
-			if (lease_take(try, f, &f->regular.locks[i], fd, err))
+	for (size_t i = 0; f->kind == FILE_REGULAR && i < f->regular.nlocks; i++) {
+		const struct file_lock *l = &f->regular.locks[i];
+
+		if (l->kind == FDINFO_LEASE) {
+			if (lease_take(try, f, l, fd, err))
 				return err->error;
-		} else if (!can_have_lock(try, &f->regular.locks[i])) {
-			err_set(err, -EAGAIN,
-				"cannot lock '%s' for the program (fd %d): somebody else holds the "
-				"lock",
-				f->path, fd);
-			return err_hint(
-				err, "%s; lslocks(8) finds it",
-				is_fed ? "on shared storage that is the program itself, which "
-					 "has to give the lock up before it moves"
-				       : "end the program that holds it (perhaps the one that was "
-					 "checkpointed)");
+			continue;
 		}
+		/* Of one for writing the other copy has, on shared storage. */
+		if ((is_fed && l->is_write) || can_have_lock(try, l))
+			continue;
+		err_set(err, -EAGAIN,
+			"cannot lock '%s' for the program (fd %d): somebody else holds the lock",
+			f->path, fd);
+		return err_hint(err, "end the program that holds it%s; lslocks(8) finds it",
+				is_fed ? "" : " (perhaps the one that was checkpointed)");
+	}
 	return 0;
 }
 
@@ -433,17 +433,10 @@ static int restore_locks(struct file_restore *fr, const struct open_file *f, str
 	(void)err;
 	for (size_t i = 0; i < f->regular.nlocks; i++) {
 		const struct file_lock *l = &f->regular.locks[i];
-		const char *why = file_why(fr, f, "a lock that the program holds");
-		struct flock k = {.l_type = l->is_write ? F_WRLCK : F_RDLCK,
-				  .l_whence = SEEK_SET,
-				  .l_start = l->start,
-				  .l_len = l->end == INT64_MAX ? 0 : l->end - l->start + 1};
+		struct flock k = locks_range(l, LOCK_TRY);
+		uint64_t addr = 0;
+		struct call c;
 
-		if (l->kind == FDINFO_FLOCK) {
-			program_call_want(fr->prog, 0, why, SYS_flock, (unsigned)fd,
-					  (l->is_write ? LOCK_EX : LOCK_SH) | LOCK_NB, 0, 0, 0, 0);
-			continue;
-		}
 		if (l->kind == FDINFO_LEASE) {
 			program_call_want(fr->prog, 0,
 					  file_why(fr, f, "a lease that the program holds"),
@@ -451,10 +444,13 @@ static int restore_locks(struct file_restore *fr, const struct open_file *f, str
 					  l->is_write ? F_WRLCK : F_RDLCK, 0, 0, 0);
 			continue;
 		}
-		uint64_t addr = program_data(fr->prog, &k, sizeof(k));
-
-		program_call_want(fr->prog, 0, why, SYS_fcntl, (unsigned)fd,
-				  l->kind == FDINFO_OFD ? F_OFD_SETLK : F_SETLK, addr, 0, 0, 0);
+		if (fr->r->is_fed && l->is_write)
+			continue; /* the other copy has it: restart/locks.c takes it */
+		if (l->kind != FDINFO_FLOCK)
+			addr = program_data(fr->prog, &k, sizeof(k));
+		c = locks_call(l, fd, LOCK_TRY, addr);
+		program_call_want(fr->prog, 0, file_why(fr, f, "a lock that the program holds"),
+				  c.nr, c.arg[0], c.arg[1], c.arg[2], 0, 0, 0);
 	}
 	return 0;
 }

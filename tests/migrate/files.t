@@ -126,26 +126,7 @@ deleted() {
 }
 try a_deleted_file_comes_along deleted
 
-# --- locks on shared storage ---
-
-write_lock() {
-	become user
-	serve_on beta
-	mkdir data
-	chmod 777 data
-	carry_on
-	for args in --dry-run --copy-files --mode=total; do
-		migrate_from alpha "tls://$BETA:$PORT" --key key "$args"
-		[[ $RC == 1 ]] || fail "exit status $RC"
-		says "cannot lock '.*/data/work/locked' for the program" '^hint: on shared storage that is the program itself'
-	done
-	works_here
-	nothing_left
-	: >data/work/stop
-	wait_for 30 has out '^(ok|wrong)'
-	has out '^ok$' || fail "$(cat out)"
-}
-try a_lock_for_writing_on_shared_storage_is_refused write_lock
+# --- locks on shared storage; those for writing: locks.t ---
 
 # Whoever opens the file breaks it, which ends a program that does not expect the signal.
 lease() {

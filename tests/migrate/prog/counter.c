@@ -3,10 +3,11 @@
  * copies of it would write a number twice, and none would end the file: so the file
  * proves that exactly one goes on.
  *
- *   counter FILE [MIB [THREADS]]
+ *   counter FILE [MIB [THREADS [locked]]]
  *
  * MIB of memory hold a pattern, of which a part is rewritten and compared all the time;
- * the threads sleep, and count too.
+ * the threads sleep, and count too.  `locked`: it has a lock for writing on FILE (flock),
+ * FILE.fcntl and FILE.ofd, from before the first line to the end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,6 +39,15 @@ static uint64_t word(size_t i, uint64_t round)
 	return i % 7 == 3 ? 0 : (i * 0x9e3779b97f4a7c15) ^ round;
 }
 
+static int lock(const char *file, const char *suffix, int op)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 10, .l_len = 20};
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s%s", file, suffix);
+	return fcntl(open(path, O_RDWR | O_CREAT, 0666), op, &l);
+}
+
 int main(int argc, char **argv)
 {
 	int fd = argc > 1 ? open(argv[1], O_WRONLY | O_CREAT | O_APPEND, 0600) : -1;
@@ -49,6 +60,9 @@ int main(int argc, char **argv)
 	char path[4096];
 
 	if (fd < 0 || !mem || !rounds || threads > 16)
+		return 2;
+	if (argc > 4 && (flock(fd, LOCK_EX) || lock(argv[1], ".fcntl", F_SETLK) ||
+			 lock(argv[1], ".ofd", F_OFD_SETLK)))
 		return 2;
 	snprintf(path, sizeof(path), "%s.stop", argv[1]);
 	for (size_t i = 0; i < words; i++)
