@@ -9,6 +9,7 @@
 
 #define CARRY_MAX 65536u                   /* files of one list */
 #define CARRY_DATA (512u << 10)            /* bytes of one FILE frame, unpacked */
+#define CARRY_BLOCK (64u << 10)            /* a piece begins at a multiple of it */
 #define CARRY_FRAME_MAX (CARRY_DATA + 64u) /* of a FILE frame */
 
 enum carry_type { CARRY_FILE = 1, CARRY_FOLDER = 2 };

@@ -293,6 +293,9 @@ int carry_in_take(struct carry_in *c, const void *frame, size_t len, struct err 
 		return ret;
 	if (p.index >= c->list.n || c->file[p.index].fd < 0)
 		return err_set(err, -EPROTO, "a piece came of a file that was not asked for");
+	if (p.at < c->file[p.index].next || p.at % CARRY_BLOCK)
+		return err_set(err, -EPROTO, "a piece of a file came out of order");
+	c->file[p.index].next = p.at + p.len;
 	ret = io_pwrite_all(c->file[p.index].fd, p.data, p.len, p.at);
 	if (ret)
 		err_sys(err, ret, "cannot write '%s'", c->list.v[p.index].path);
@@ -336,6 +339,12 @@ static int end_one(const struct carried *f, struct carry_in_file *out, struct er
 	return 0;
 }
 
+void carry_in_from_start(struct carry_in *c)
+{
+	for (size_t i = 0; i < c->list.n; i++)
+		c->file[i].next = 0;
+}
+
 int carry_in_end(struct carry_in *c, bool is_last, struct err *err)
 {
 	int ret = 0;
@@ -344,6 +353,7 @@ int carry_in_end(struct carry_in *c, bool is_last, struct err *err)
 	for (size_t i = 0; is_last && i < c->list.n && !ret; i++)
 		if (c->file[i].fd >= 0)
 			ret = end_one(&c->list.v[i], &c->file[i], err);
+	carry_in_from_start(c);
 	fault_point("files taken");
 	return ret;
 }

@@ -11,12 +11,13 @@
 #include "state/process.h"
 
 struct carry_in_file {
-	bool seen;    /* of an earlier list: judged */
-	bool lacks;   /* it comes by the wire */
-	bool compare; /* a file of that name and size is there: is it the same? */
-	bool same;    /* it is */
-	int fd;       /* to write to; -1 */
-	char *temp;   /* its name until the commit point; NULL: not made (yet) */
+	bool seen;     /* of an earlier list: judged */
+	bool lacks;    /* it comes by the wire */
+	bool compare;  /* a file of that name and size is there: is it the same? */
+	bool same;     /* it is */
+	int fd;        /* to write to; -1 */
+	uint64_t next; /* where the next piece may begin, until a new round does */
+	char *temp;    /* its name until the commit point; NULL: not made (yet) */
 };
 
 struct carry_in {
@@ -45,6 +46,8 @@ int carry_in_judge(struct carry_in *c, const struct process *p, bool *ret_new,
 		   struct err *err) __must_check;
 /* Makes folders, and the files that come, empty.  As their owner. */
 int carry_in_prepare(struct carry_in *c, struct err *err) __must_check;
+/* A round begins, in which each block of a file may come once more. */
+void carry_in_from_start(struct carry_in *c);
 /* A piece of a file (frame FILE). */
 int carry_in_take(struct carry_in *c, const void *frame, size_t len, struct err *err) __must_check;
 /* All of a list is there.  is_last: they get their sizes and times, and what was there

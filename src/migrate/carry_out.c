@@ -14,7 +14,6 @@
 
 #include "state/lease.h"
 
-#define BLOCK (64u << 10)
 #define NS_PER_S 1000000000LL
 /* Times of files go by the kernel's tick: a change so soon after the copy need not show. */
 #define TICK_NS 100000000LL
@@ -224,9 +223,9 @@ static int send_chunk(struct carry_out *c, size_t i, struct sender *s, uint64_t 
 	size_t from = 0;
 	int ret = 0;
 
-	for (size_t k = 0; k < len && !ret; k += BLOCK) {
-		size_t n = len - k < BLOCK ? len - k : BLOCK;
-		bool news = is_news(&o->hash[(at + k) / BLOCK], data + k, n);
+	for (size_t k = 0; k < len && !ret; k += CARRY_BLOCK) {
+		size_t n = len - k < CARRY_BLOCK ? len - k : CARRY_BLOCK;
+		bool news = is_news(&o->hash[(at + k) / CARRY_BLOCK], data + k, n);
 
 		if (news)
 			c->bytes += n;
@@ -246,7 +245,7 @@ static int send_file(struct carry_out *c, size_t i, struct sender *s, int fd, ui
 {
 	__cleanup_free uint8_t *buf = io_alloc(1, CARRY_DATA, err);
 	struct carry_out_file *o = &c->file[i];
-	size_t blocks = (size_t)((size + BLOCK - 1) / BLOCK);
+	size_t blocks = (size_t)((size + CARRY_BLOCK - 1) / CARRY_BLOCK);
 	uint64_t *hash = o->hash;
 
 	if (!buf)
@@ -271,10 +270,10 @@ static int send_file(struct carry_out *c, size_t i, struct sender *s, int fd, ui
 			break;
 		/* A block that ends in the middle of the file would be taken for its whole. */
 		if ((size_t)n < want)
-			n = n > (ssize_t)BLOCK ? n - n % (ssize_t)BLOCK : n;
+			n = n > (ssize_t)CARRY_BLOCK ? n - n % (ssize_t)CARRY_BLOCK : n;
 		if ((ret = send_chunk(c, i, s, at, buf, (size_t)n, err)))
 			return ret;
-		if (n % (ssize_t)BLOCK)
+		if (n % (ssize_t)CARRY_BLOCK)
 			break;
 		at += (size_t)n;
 	}

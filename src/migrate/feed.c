@@ -129,13 +129,26 @@ static int make_room(const struct restore *r, struct remote *remote, const struc
 	return 0;
 }
 
+/* A source sends a page once in a round: who sends more would never come to an end. */
+static int count_pages(struct feed *f, struct err *err)
+{
+	for (size_t i = 0; i < f->pages->n; i++) {
+		if (f->pages->range[i].len > f->may_come)
+			return err_set(err, -EPROTO, "%s sends more pages than there are",
+				       f->w->peer);
+		f->may_come -= f->pages->range[i].len;
+		f->arrival.bytes += f->pages->range[i].len;
+	}
+	return 0;
+}
+
 static int take_pages(struct feed *f, const struct restore *r, struct remote *remote, bool early,
 		      size_t len, struct err *err)
 {
 	int ret = proto_pages_decode(f->frame, len, f->unpacked, f->pages, err);
 
-	for (size_t i = 0; i < f->pages->n && !ret; i++)
-		f->arrival.bytes += f->pages->range[i].len;
+	if (!ret)
+		ret = count_pages(f, err);
 	if (!ret && early) {
 		memory_early_touch(r);
 		ret = make_room(r, remote, f->pages, err);
@@ -144,6 +157,10 @@ static int take_pages(struct feed *f, const struct restore *r, struct remote *re
 		drop_zeros(r->proc, early, f->pages);
 	return ret ? ret : feed_write(early ? NULL : r->proc, remote, &f->fill, f->pages, err);
 }
+
+/* While it runs, what was written to may be somewhere else than in the mappings of a moment
+ * later. */
+#define ROUND_SLACK (UINT64_C(64) << 20)
 
 /* The mappings that its pages will be in, as they are on the source. */
 static int take_round(struct feed *f, const struct restore *r, struct remote *remote, size_t len,
@@ -161,10 +178,11 @@ static int take_round(struct feed *f, const struct restore *r, struct remote *re
 		codec_u64(&c, &v[i].start);
 		codec_u64(&c, &v[i].end);
 	}
-	if (!codec_ended(&c))
-		return err_set(err, -EPROTO, "malformed frame");
+	if (!codec_ended(&c) || f->arrival.rounds > PROTO_ROUNDS_MAX)
+		return err_set(err, -EPROTO, "malformed frame, or too many rounds");
 	for (size_t i = 0; i < n && !ret; i++)
-		ret = v[i].start % PAGE_SIZE_4K || v[i].end % PAGE_SIZE_4K || v[i].start >= v[i].end
+		ret = v[i].end > PROTO_USER_END || v[i].start % PAGE_SIZE_4K ||
+				      v[i].end % PAGE_SIZE_4K || v[i].start >= v[i].end
 			      ? err_set(err, -EPROTO, "malformed frame")
 			      : memory_early_extend(r, remote, v[i].start, v[i].end, err);
 	if (f->round)
@@ -172,8 +190,12 @@ static int take_round(struct feed *f, const struct restore *r, struct remote *re
 	/* Most likely the last one, and the program over there is about to be stopped. */
 	if (!ret && !n)
 		ret = memory_early_survey(r, remote, err);
-	for (size_t i = 0; i < n && !ret; i++)
+	f->may_come = ROUND_SLACK;
+	for (size_t i = 0; i < n && !ret; i++) {
 		fill_add(&f->fill, v[i].start, v[i].end);
+		f->may_come += 2 * (v[i].end - v[i].start);
+	}
+	carry_in_from_start(f->carry);
 	return ret;
 }
 
@@ -241,6 +263,14 @@ static int take_files(struct feed *f, uint32_t type, size_t len, struct err *err
 	return ret || type == FRAME_FILE ? ret : 1;
 }
 
+static int take_later(struct feed *f, size_t len, struct err *err)
+{
+	int ret = proto_take_ranges(f->frame, len, &f->later, err);
+
+	f->later_ended = ret > 0;
+	return ret < 0 ? ret : 0;
+}
+
 /* Pages, up to the last model (early) or the end.  1: that came. */
 static int take_frame(struct feed *f, const struct restore *r, struct remote *remote, bool early,
 		      struct err *err)
@@ -254,8 +284,8 @@ static int take_frame(struct feed *f, const struct restore *r, struct remote *re
 		ret = take_pages(f, r, remote, early, len, err);
 	else if (ret == FRAME_ROUND && early && f->model.fd < 0)
 		ret = take_round(f, r, remote, len, err);
-	else if (ret == FRAME_LATER && !early)
-		ret = proto_take_ranges(f->frame, len, &f->later, err) < 0 ? err->error : 0;
+	else if (ret == FRAME_LATER && !early && !f->later_ended)
+		ret = take_later(f, len, err);
 	else if (ret == FRAME_END && !early && !len)
 		return 1;
 	else if (early && f->carry->is_used && (ret == FRAME_FILE || ret == FRAME_CARRIED))
@@ -289,6 +319,10 @@ static int pages(void *arg, const struct restore *r, struct remote *remote, int 
 
 	if (ret)
 		return ret;
+	/* What is in no run is not sent; early ones come by rounds, which say how much. */
+	f->may_come = 0;
+	for (size_t i = 0; !ret_fd && i < r->proc->nruns; i++)
+		f->may_come += r->proc->runs[i].len;
 	if (!ret_fd)
 		f->times.mapping = (uint64_t)(wire_now() - f->begun);
 	fault_point(ret_fd ? "mapped early" : "mapped");

@@ -39,6 +39,7 @@ struct feed {
 	struct model_in model;  /* the last one, on its way */
 	struct carry_in *carry; /* files that come along */
 	bool files_due;         /* after the last model: they are on their way */
+	uint64_t may_come;      /* bytes of pages, in this round */
 	uint32_t round;         /* 0: what comes is for fresh memory */
 	struct fill fill;       /* of that */
 	uint8_t *frame, *unpacked;
@@ -48,6 +49,7 @@ struct feed {
 	/* Post-copy: the pages that come later, all of them when the last list has come. */
 	struct migration_id id;
 	struct lazy_ranges later;
+	bool later_ended;
 	struct pager *pager;
 };
 

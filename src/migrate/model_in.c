@@ -42,7 +42,7 @@ int model_in_frame(struct model_in *m, uint32_t type, const void *p, size_t len,
 		m->has_list = true;
 		return carry_in_list(m->carry, p, len, err);
 	}
-	if (type != FRAME_MODEL || len > PROTO_PIECE || m->at + len > PROTO_MODEL_MAX)
+	if (type != FRAME_MODEL || !len || len > PROTO_PIECE || m->at + len > PROTO_MODEL_MAX)
 		return err_set(err, -EPROTO, "a frame of type %u came that does not belong there",
 			       type);
 	if ((ret = io_pwrite_all(m->fd, p, len, m->at)))

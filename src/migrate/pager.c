@@ -44,7 +44,8 @@ struct pager {
 	size_t nthreads;
 	uint64_t frames;         /* taken in this conversation */
 	uint64_t taken, missing; /* pages: since they were counted, and what there was */
-	int64_t heard;           /* when the last frame came */
+	uint64_t may_come;       /* bytes of pages, in this conversation: what is wanted */
+	int64_t heard;           /* when the last pages came */
 	uint64_t need[NEEDS_MAX];
 	size_t nneed;
 };
@@ -197,17 +198,24 @@ static int say_needs(struct pager *p, struct err *err)
 	return 0;
 }
 
+struct wanted {
+	struct lazy_ranges ranges;
+	uint64_t bytes;
+};
+
 static int add_wanted(void *arg, uint64_t start, uint64_t end)
 {
 	struct err ignored = ERR_INIT;
+	struct wanted *w = arg;
 
-	return lazy_ranges_add(arg, start, end, &ignored);
+	w->bytes += end - start;
+	return lazy_ranges_add(&w->ranges, start, end, &ignored);
 }
 
 /* A new connection: says what is missing; who waits tells again for what. */
 static int begin_talk(struct pager *p, struct wire *w, struct err *err)
 {
-	struct lazy_ranges want = {0};
+	struct wanted want = {0};
 	int ret;
 
 	p->w = w;
@@ -220,8 +228,9 @@ static int begin_talk(struct pager *p, struct wire *w, struct err *err)
 	ret = lazy_each_missing(&p->lazy, add_wanted, &want);
 	wire_deadline(w, p->f->timeout_ms);
 	if (!ret)
-		ret = proto_send_ranges(w, FRAME_WANT, &want, err);
-	lazy_ranges_done(&want);
+		ret = proto_send_ranges(w, FRAME_WANT, &want.ranges, err);
+	p->may_come = want.bytes;
+	lazy_ranges_done(&want.ranges);
 	fault_point("want said");
 	lazy_wake_all(&p->lazy);
 	return ret;
@@ -237,6 +246,10 @@ static int put_pages(struct pager *p, size_t len, struct err *err)
 	for (size_t i = 0; i < f->pages->n && !ret; i++) {
 		const struct proto_range *r = &f->pages->range[i];
 
+		if (r->len > p->may_come)
+			return err_set(err, -EPROTO, "%s sends more pages than are wanted",
+				       p->w->peer);
+		p->may_come -= r->len;
 		ret = lazy_put(&p->lazy, r->addr, r->is_zero ? NULL : data, r->len, err);
 		data += r->is_zero ? 0 : r->len;
 		p->taken += r->len / PAGE_SIZE_4K;
@@ -271,7 +284,9 @@ static int take_frame(struct pager *p, struct err *err)
 	ret = proto_recv(p->w, &p->f->reader, p->f->frame, LATE_FRAME_MAX, &len, err);
 	if (ret < 0)
 		return ret;
-	p->heard = wire_now();
+	/* Signals alone bring nothing nearer. */
+	if (ret == FRAME_PAGES)
+		p->heard = wire_now();
 	if (ret == FRAME_MEANWHILE)
 		return take_signals(p, len, err);
 	if (ret == FRAME_LOST) {

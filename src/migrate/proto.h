@@ -58,6 +58,8 @@ enum proto_frame {
 #define PROTO_SMALL_MAX 8192u
 #define PROTO_PIECE (1u << 20) /* of the model */
 #define PROTO_MODEL_MAX ((UINT64_C(1) << 30) + (64u << 20))
+#define PROTO_ROUNDS_MAX 1000u
+#define PROTO_USER_END UINT64_C(0x7ffffffff000) /* of a program's addresses */
 #define PROTO_FILES_MAX (16u << 20)
 #define PROTO_PAGES_DATA (512u << 10) /* of one PAGES frame, unpacked */
 #define PROTO_RANGES_MAX (PROTO_PAGES_DATA / 4096u + 1)

@@ -4,8 +4,6 @@
 
 #include "migrate/postcopy.h"
 
-#define USER_END 0x7ffffffff000ULL
-
 int proto_send_ranges(struct wire *w, uint32_t type, const struct lazy_ranges *r, struct err *err)
 {
 	size_t at = 0;
@@ -39,8 +37,9 @@ int proto_take_ranges(const void *frame, size_t len, struct lazy_ranges *r, stru
 
 	codec_u32(&c, &more);
 	codec_u32(&c, &n);
-	if (c.bad || more > 1 || n > PROTO_LATER_PIECE || len != 8 + 16 * (size_t)n ||
-	    r->n + n > PROTO_LATER_MAX)
+	/* Empty ones, with others to follow, would have no end. */
+	if (c.bad || more > 1 || (more && !n) || n > PROTO_LATER_PIECE ||
+	    len != 8 + 16 * (size_t)n || r->n + n > PROTO_LATER_MAX)
 		return err_set(err, -EPROTO, "a malformed list of pages came");
 	for (; n; n--) {
 		uint64_t start = 0, end = 0, last = r->n ? r->v[r->n - 1].end : 0;
@@ -48,7 +47,8 @@ int proto_take_ranges(const void *frame, size_t len, struct lazy_ranges *r, stru
 
 		codec_u64(&c, &start);
 		codec_u64(&c, &end);
-		if (start >= end || end > USER_END || (start | end) % PAGE_SIZE_4K || start < last)
+		if (start >= end || end > PROTO_USER_END || (start | end) % PAGE_SIZE_4K ||
+		    start < last)
 			return err_set(err, -EPROTO, "a malformed list of pages came");
 		if ((ret = lazy_ranges_add(r, start, end, err)))
 			return ret;

@@ -24,6 +24,8 @@
 #define WINDOW_FRAMES 8u
 /* What goes along with a page that is waited for: its neighbours are likely next. */
 #define NEED_FRAME (32u << 10)
+/* So many of those are kept in mind. */
+#define NEEDS_MAX 65536u
 
 struct store {
 	struct wire *w;
@@ -196,7 +198,11 @@ static int serve_need(struct store *st, uint64_t addr, struct err *err)
 
 static int add_need(struct store *st, uint64_t addr, struct err *err)
 {
-	void *v = io_grow(st->need, &st->need_cap, st->nneed + 1, sizeof(*st->need), err);
+	void *v;
+
+	if (st->nneed == NEEDS_MAX)
+		return 0; /* they come in the background */
+	v = io_grow(st->need, &st->need_cap, st->nneed + 1, sizeof(*st->need), err);
 
 	if (!v)
 		return err->error;
@@ -227,8 +233,9 @@ static int take_frame(struct store *st, struct err *err)
 			       st->w->peer);
 	if (ret == FRAME_NEED)
 		return add_need(st, v, err);
-	if (v > st->frames || v < st->got)
-		return err_set(err, -EPROTO, "%s has got more than was sent", st->w->peer);
+	if (v > st->frames || v <= st->got)
+		return err_set(err, -EPROTO, "%s has got more than was sent, or nothing",
+			       st->w->peer);
 	st->got = v;
 	return 0;
 }

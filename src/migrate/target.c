@@ -138,6 +138,7 @@ static int read_model(struct target *t, struct err *err)
 {
 	__cleanup_free uint8_t *buf = io_alloc(1, PROTO_FILES_MAX, err);
 	int ret = buf ? model_in_open(&t->model, err) : err->error;
+	bool has_asked = false;
 
 	t->model.carry = &t->carry;
 	while (!ret) {
@@ -145,10 +146,11 @@ static int read_model(struct target *t, struct err *err)
 
 		wire_deadline(t->w, t->o->timeout_ms);
 		ret = proto_recv(t->w, &t->reader, buf, PROTO_FILES_MAX, &len, err);
-		if (ret == FRAME_ASK_LATER && !t->model.at)
+		if (ret == FRAME_ASK_LATER && !t->model.at && !has_asked)
 			ret = postcopy_answer(t->w, buf, len, err);
 		else if (ret >= 0)
 			ret = model_in_frame(&t->model, (uint32_t)ret, buf, len, err);
+		has_asked = true; /* once, and before all else */
 	}
 	return ret < 0 ? ret : 0;
 }

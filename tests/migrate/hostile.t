@@ -10,7 +10,9 @@ in_between() { # CHANGE
 	cat >between.py <<-'P'
 		import os, select, struct, subprocess, sys
 		change = sys.argv[1]
-		out, cmd = open('changed', 'w'), sys.argv[2:]
+		# Of several connections only the first is changed.
+		if os.path.exists('changed'): change = ''
+		out, cmd = open('changed', 'a'), sys.argv[2:]
 		p = subprocess.Popen(cmd, stdin=subprocess.PIPE, stdout=1)
 		def read(n):
 		    b = b''
@@ -21,7 +23,8 @@ in_between() { # CHANGE
 		        b += x
 		    return b
 		HELLO, MODEL, FILES, PAGES, END, ROUND, CARRY, FILE, CARRIED = 1, 5, 6, 8, 9, 17, 18, 19, 21
-		done = False
+		ASK_LATER, LATER, MEANWHILE = 32, 34, 40
+		done, again, there = False, None, False
 		def frame(t, b, n=None): return struct.pack('<IIQ', 0x314d5747, t, len(b) if n is None else n) + b
 		def hostile(t, b):
 		    global done
@@ -30,8 +33,25 @@ in_between() { # CHANGE
 		    if not done: print(t, file=out, flush=True)
 		    done = True
 		    return r
+		def endless(t, b):
+		    global again
+		    again = frame(t, b) * (1 + 65536 // (16 + len(b)))
+		    return again
 		def change_one(t, b):
+		    global there
+		    there = there or t == END
 		    if done: return None
+		    # The same, without end.
+		    if change == 'models' and t == MODEL: return endless(MODEL, b'')
+		    if change == 'asks' and t == HELLO: return frame(t, b) + endless(ASK_LATER, struct.pack('<I', os.getuid()))
+		    if change == 'model-pages' and t == PAGES: return endless(t, b)
+		    if change == 'rounds' and t == ROUND: return endless(t, struct.pack('<II', 1, 0))
+		    if change == 'round-of-all' and t == ROUND: return frame(t, struct.pack('<IIQQ', 1, 1, 0, 1 << 60))
+		    if change == 'pieces' and t == FILE: return endless(t, b)
+		    if change == 'old-pages' and t == PAGES and there: return endless(t, b)
+		    if change == 'meanwhiles' and t == PAGES and there: return endless(MEANWHILE, struct.pack('<I', 0))
+		    if change == 'laters' and t == LATER: return endless(t, struct.pack('<II', 1, 0))
+		    if change == 'last-laters' and t == LATER: return endless(t, struct.pack('<II', 0, 0))
 		    if change == 'dotdot' and t == CARRY:
 		        return frame(t, b.replace(b'/data/work', b'/data/../k'))
 		    if change == 'relative' and t == CARRY:
@@ -78,10 +98,14 @@ in_between() { # CHANGE
 		    while True:
 		        magic, t, n = struct.unpack('<IIQ', read(16))
 		        p.stdin.write(hostile(t, read(n))); p.stdin.flush()
+		        while again:
+		            p.stdin.write(again); p.stdin.flush()
 		except (EOFError, OSError): pass
 		try: p.stdin.close()
 		except OSError: pass
-		sys.exit(p.wait())
+		rc = p.wait()
+		print(rc, file=open('ended', 'w'), flush=True)
+		sys.exit(rc)
 	P
 	as_words "$GODWIT" receive "--stdio=file:$W/over" --timeout 3
 	printf '#!/bin/sh\nexec env GODWIT_STATE=%s /usr/bin/python3 %s/between.py %s nsenter -m -t %s -- sh -c '"'"'cd %s && exec "$@"'"'"' sh %s\n' \
@@ -114,6 +138,7 @@ changed() { # CHANGE STATUS TEXT [moved]
 		return
 	fi
 	alive "$PID" || fail "the program is gone"
+	wait_for 60 test -s ended # over there: however much is sent
 	wait_for 20 _nothing_there
 	nothing_left
 	[[ -z $(ls state-alpha 2>/dev/null) ]] || fail "not settled"
@@ -148,6 +173,52 @@ try a_frame_without_magic changed no-magic 1 'does not speak'
 try a_model_with_a_flipped_byte changed flipped-model '[135]' ''
 try half_a_model changed cut-model '[15]' ''
 try an_odd_look changed other-look 1 'malformed list'
+# What is sent for ever, or often enough: it would never come to an end.
+try empty_models_for_ever changed models 1 'does not belong there'
+try a_question_for_ever changed asks 1 ''
+try the_same_pages_for_ever changed model-pages 1 ''
+MODE=total try the_same_pages_for_ever_of_a_total_copy changed model-pages 1 'more pages than there are'
+try rounds_for_ever changed rounds 1 'too many rounds'
+try a_round_beyond_all_addresses changed round-of-all 1 'malformed frame'
+try the_same_piece_for_ever changed pieces 1 'out of order'
+MODE=total try the_same_piece_for_ever_of_a_total_copy changed pieces 1 'out of order'
+
+changed_later() { # CHANGE TEXT
+	become root
+	apart
+	: >over
+	in_between "$1"
+	count_on alpha 20
+	migrate_from alpha somewhere --ssh "$W/ssh" --timeout 3 --mode=post-copy
+	[[ -s changed ]] || fail "nothing was changed"
+	[[ $RC == 1 ]] || fail "exit status $RC"
+	says "$2"
+	wait_for 60 test -s ended
+	settled here
+}
+if [[ -n $IS_ROOT ]]; then
+	try empty_lists_of_pages_for_ever changed_later laters 'malformed list of pages'
+	try empty_last_lists_of_pages_for_ever changed_later last-laters 'type 34 among the pages'
+fi
+
+# When the program runs there already, and waits for pages: the connection is given up, and the
+# next one brings them.
+pages_come_all_the_same() { # CHANGE
+	become root
+	apart
+	: >over
+	in_between "$1"
+	count_on alpha 60
+	migrate_from alpha somewhere --ssh "$W/ssh" --timeout 3 --mode=post-copy
+	[[ -s changed ]] || fail "nothing was changed"
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	says 'connecting again'
+	finish_counter over
+}
+if [[ -n $IS_ROOT ]]; then
+	try pages_that_are_there_for_ever pages_come_all_the_same old-pages
+	try no_signals_for_ever pages_come_all_the_same meanwhiles
+fi
 try an_unknown_version changed version 3 'speaks version 1 of the protocol.*version 9'
 try an_unknown_feature changed feature 3 'speaks version'
 
