@@ -322,6 +322,14 @@ static bool same_bytes(int fd, const char *path, uint64_t size)
 	return true;
 }
 
+static int sync_file(int fd, const char *path, struct err *err)
+{
+	if (!fsync(fd))
+		return 0;
+	err_sys(err, -errno, "cannot write '%s' to the disk", path);
+	return err->error == -ENOSPC ? err_hint(err, "the disk over there is full") : err->error;
+}
+
 static int end_one(const struct carried *f, struct carry_in_file *out, struct err *err)
 {
 	struct timespec t[2] = {{.tv_nsec = UTIME_OMIT},
@@ -329,8 +337,9 @@ static int end_one(const struct carried *f, struct carry_in_file *out, struct er
 
 	if (ftruncate(out->fd, (off_t)f->size) || futimens(out->fd, t))
 		return err_sys(err, -errno, "cannot write '%s'", f->path);
+	/* Some file systems find only now that they have no room. */
 	if (!out->compare)
-		return 0;
+		return sync_file(out->fd, f->path, err);
 	if (!same_bytes(out->fd, f->path, f->size))
 		return refuse_other(f, "another file", err);
 	unlink(out->temp);
@@ -350,9 +359,12 @@ int carry_in_end(struct carry_in *c, bool is_last, struct err *err)
 	int ret = 0;
 
 	/* Of the first list the sizes are old already: more may have come. */
-	for (size_t i = 0; is_last && i < c->list.n && !ret; i++)
+	for (size_t i = 0; i < c->list.n && !ret; i++)
 		if (c->file[i].fd >= 0)
-			ret = end_one(&c->list.v[i], &c->file[i], err);
+			/* Written out while the program runs, there is less to write when it
+			 * stands still. */
+			ret = is_last ? end_one(&c->list.v[i], &c->file[i], err)
+				      : sync_file(c->file[i].fd, c->list.v[i].path, err);
 	carry_in_from_start(c);
 	fault_point("files taken");
 	return ret;
@@ -370,6 +382,52 @@ const char *carry_in_stand_in(const struct carry_in *c, const char *path)
 
 /* --- the names --- */
 
+/* The folder that has the name. */
+static int sync_folder_of(const char *path, struct err *err)
+{
+	const char *name, *missing;
+	__cleanup_fd int dir = carry_walk(path, NULL, NULL, &name, &missing, err);
+	__cleanup_fd int readable =
+		dir < 0 ? -1 : openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return dir;
+	/* EINVAL: a file system without a disk. */
+	if (readable >= 0 && fsync(readable) && errno != EINVAL)
+		return err_sys(err, -errno, "cannot write the folder of '%s' to the disk", path);
+	return 0;
+}
+
+/* Of the folders in which something was made: each once, but where names of several alternate. */
+static int sync_folders(const struct carry_in *c, struct err *err)
+{
+	__cleanup_free char *text = NULL;
+	const char *last = "";
+	size_t last_len = 0;
+	struct stat st;
+	int ret = 0;
+
+	if (c->log < 0 || fstat(c->log, &st) || !st.st_size)
+		return 0;
+	text = io_alloc(1, (size_t)st.st_size + 3, err);
+	if (!text)
+		return err->error;
+	if ((ret = io_pread_all(c->log, text, (size_t)st.st_size, 0)))
+		return err_sys(err, ret, "cannot read what was made");
+	for (const char *p = text; p < text + st.st_size && !ret;) {
+		const char *temp = p + strlen(p) + 1, *path = temp + strlen(temp) + 1;
+		size_t len = (size_t)(strrchr(path, '/') - path);
+
+		p = path + strlen(path) + 1;
+		if (len == last_len && !strncmp(path, last, len))
+			continue;
+		last = path;
+		last_len = len;
+		ret = sync_folder_of(path, err);
+	}
+	return ret;
+}
+
 int carry_in_place(struct carry_in *c, struct err *err)
 {
 	for (size_t i = 0; i < c->list.n; i++) {
@@ -381,6 +439,8 @@ int carry_in_place(struct carry_in *c, struct err *err)
 		/* No bit that gives rights to who runs it. */
 		if (fchmod(in->fd, f->mode & 0777))
 			return err_sys(err, -errno, "cannot give '%s' its mode", f->path);
+		if (sync_file(in->fd, f->path, err))
+			return err->error;
 		if (!renameat2(AT_FDCWD, in->temp, AT_FDCWD, f->path, RENAME_NOREPLACE))
 			continue;
 		if (errno == EEXIST)
@@ -391,7 +451,9 @@ int carry_in_place(struct carry_in *c, struct err *err)
 			return err_sys(err, -errno, "cannot give '%s' its name", f->path);
 	}
 	fault_point("files placed");
-	return 0;
+	/* What has been decided must not be without its files: a host that crashes right after it
+	 * has them. */
+	return sync_folders(c, err);
 }
 
 void carry_in_keep(struct carry_in *c)

@@ -126,6 +126,52 @@ deleted() {
 }
 try a_deleted_file_comes_along deleted
 
+# What is about to be decided is on the disk: no page of the files waits for its place there.  (A
+# file system that finds only then that it has no room is heard before the commit point so.)
+unplaced() { # FILE...: those of which the file system has not placed everything (FIEMAP)
+	there python3 - "$@" <<-'P'
+		import fcntl, os, struct, sys
+		for path in sys.argv[1:]:
+		    fd = os.open(path, os.O_RDONLY)
+		    b = bytearray(struct.pack('=QQIIII', 0, 1 << 62, 0, 0, 256, 0) + bytes(56 * 256))
+		    try: fcntl.ioctl(fd, 0xC020660B, b) # FS_IOC_FIEMAP
+		    except OSError: sys.exit(3)
+		    n = struct.unpack_from('=I', b, 20)[0]
+		    if any(struct.unpack_from('=I', b, 32 + 56 * i + 40)[0] & 4 for i in range(n)): print(path)
+	P
+}
+_target_stands() {
+	local p
+	for p in $(pgrep -x godwit-guardian; pgrep -f "$GODWIT serve"); do
+		grep -q '^State:.T (stopped' "/proc/$p/status" 2>/dev/null &&
+			[[ $(readlink "/proc/$p/cwd") == "$W"* ]] && STANDS=$p && return 0
+	done
+	return 1
+}
+on_the_disk() { # POINT
+	become user
+	apart disk
+	GODWIT_FAULT=$1 GODWIT_FAULT_STOP=1 serve_there --timeout 60
+	carry_on 4
+	(on alpha timeout 100 "$GODWIT" migrate "$PID" "tls://127.0.0.1:$PORT" --key key --copy-files --timeout 60) \
+		</dev/null >cmd.out 2>cmd.err &
+	local cmd=$! rc
+	wait_for 60 _target_stands
+	there python3 -c 'open("data/fresh", "wb").write(b"x" * 100000)'
+	rc=$(unplaced data/fresh) || skip "this file system does not tell what is on the disk"
+	[[ -n $rc ]] || skip "this file system has placed what has just been written"
+	mapfile -t files < <(there find data/work -type f -size +0)
+	((${#files[@]} > 2)) || fail "no files: ${files[*]}"
+	rc=$(unplaced "${files[@]}")
+	[[ -z $rc ]] || fail "not on the disk: $rc"
+	kill -CONT "$STANDS"
+	wait "$cmd" || fail "exit status $?"
+	there rm -f data/fresh
+	ends_there
+}
+try files_are_on_the_disk_before_they_have_their_names on_the_disk built
+try files_are_on_the_disk_before_it_is_decided on_the_disk "files placed"
+
 # --- locks on shared storage; those for writing: locks.t ---
 
 # Whoever opens the file breaks it, which ends a program that does not expect the signal.

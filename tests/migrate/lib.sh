@@ -181,11 +181,16 @@ finish_counter() {
 # --- one machine, of which a folder is another one over there ---
 
 # Another host as far as the folder data is concerned; sets THERE, the process that holds it.
-apart() { # [OPTIONS OF MOUNT]
+apart() { # [OPTIONS OF MOUNT | disk]
+	local mount=(-t tmpfs -o "${1:-size=64m},mode=777" none)
 	own_mounts
 	mkdir -p data
 	chmod 777 data
-	unshare -m sh -c "mount -t tmpfs -o '${1:-size=64m},mode=777' none '$W/data' && echo there && exec sleep 1000" >holder 2>&1 &
+	if [[ ${1-} == disk ]]; then
+		mkdir disk && chmod 777 disk
+		mount=(--bind "$W/disk")
+	fi
+	unshare -m sh -c "mount ${mount[*]@Q} '$W/data' && echo there && exec sleep 1000" >holder 2>&1 &
 	THERE=$!
 	note_pid "$THERE"
 	wait_alive "$THERE" 20 grep -q there holder
