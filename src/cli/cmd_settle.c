@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "base/report.h"
+#include "migrate/lacks.h"
 #include "migrate/settle.h"
 
 static int usage(FILE *out, int status)
@@ -14,7 +16,9 @@ static int usage(FILE *out, int status)
 		"usage: godwit settle [--resume ID | --drop ID]\n\n"
 		"Asks the other hosts what became of migrations that were cut off at the moment "
 		"of\n"
-		"the handover, and lets the program go on here, or ends it, as they answer.\n\n"
+		"the handover, and lets the program go on here, or ends it, as they answer.  "
+		"Tells\n"
+		"which programs came here by post-copy and still lack pages.\n\n"
 		"      --resume ID    it went on nowhere: let it go on here, without asking\n"
 		"      --drop ID      it went on over there: end it here, without asking\n");
 	return status;
@@ -89,6 +93,42 @@ static int one(void *arg, const struct migration_id *id)
 	return 0;
 }
 
+/* On the other side: programs that run here, and whose pages are elsewhere. */
+static int one_that_lacks(void *arg, const struct migration_id *id)
+{
+	struct work *w = arg;
+	struct err err = ERR_INIT;
+	struct journal_record r;
+	struct lacks l;
+	char text[33], missing[16], all[16];
+	int ret = lacks_look(id, &r, &l, &err);
+
+	if (ret < 0) {
+		w->open++;
+		cli_fail("settle", &err);
+	}
+	if (ret <= 0)
+		return 0;
+	w->seen++;
+	migration_id_text(id, text);
+	report_size(missing, l.missing);
+	report_size(all, l.all);
+	if (!l.is_followed)
+		printf("%s: %s, process %d, runs here and lacks pages that are on %s; nothing of "
+		       "godwit's is left here that could take them: end it\n",
+		       text, r.program, r.pid, r.from);
+	else
+		printf("%s: %s, process %d, runs here and lacks %s of %s, which are on %s: %s; "
+		       "%u of its threads wait%s for a page\n",
+		       text, r.program, r.pid, missing, all, r.from,
+		       l.is_connected
+			       ? "they are on their way"
+			       : "the connection is cut, 'godwit settle' there makes another",
+		       l.waiting, l.waiting == 1 ? "s" : "");
+	w->open += !l.is_connected;
+	return 0;
+}
+
 int cmd_settle(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -114,6 +154,8 @@ int cmd_settle(int argc, char **argv)
 	if (optind < argc)
 		return cli_usage("settle", "'%s' is too much", argv[optind]);
 	if (journal_each(ROLE_SOURCE, one, &w, &err))
+		return cli_fail("settle", &err);
+	if (!w.only && journal_each(ROLE_TARGET, one_that_lacks, &w, &err))
 		return cli_fail("settle", &err);
 	if (w.only && !w.seen)
 		return cli_usage("settle", "there is no migration '%s'", w.only);

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "migrate/lacks.h"
 #include "migrate/late.h"
 #include "migrate/postcopy.h"
 
@@ -39,6 +40,7 @@ struct pager {
 	struct wire *w; /* NULL: cut */
 	struct wire own;
 	int door, keeper, program; /* program: pidfd, -1: it has ended */
+	int asked;                 /* where it is asked what is missing */
 	pid_t keeper_pid, pid;
 	pid_t *tids; /* of the program's threads, [nthreads] */
 	size_t nthreads;
@@ -337,13 +339,26 @@ static bool has_frame(const struct pager *p)
 	return p->w && (p->w->rpos < p->w->rlen || (p->w->tls && wire_tls_pending(p->w)));
 }
 
+/* Who looks after this host wants to know. */
+static void say_missing(struct pager *p)
+{
+	struct lacks what = {
+		.missing = lazy_missing(&p->lazy) * PAGE_SIZE_4K,
+		.all = lazy_pages(&p->lazy) * PAGE_SIZE_4K,
+		.is_connected = p->w != NULL,
+	};
+
+	lacks_answer(p->asked, p->pid, &what);
+}
+
 static void wait_and_work(struct pager *p)
 {
 	struct pollfd v[] = {{.fd = p->w ? p->w->fd : -1, .events = POLLIN},
 			     {.fd = p->door, .events = POLLIN},
 			     {.fd = p->keeper, .events = POLLIN},
 			     {.fd = p->program, .events = POLLIN},
-			     {.fd = p->lazy.epoll, .events = POLLIN}};
+			     {.fd = p->lazy.epoll, .events = POLLIN},
+			     {.fd = p->asked, .events = POLLIN}};
 	struct err err = ERR_INIT;
 	int ret, n = poll(v, ARRAY_SIZE(v),
 			  has_frame(p)             ? 0
@@ -362,6 +377,8 @@ static void wait_and_work(struct pager *p)
 	}
 	if (n > 0 && v[1].revents)
 		take_connection(p);
+	if (n > 0 && v[5].revents)
+		say_missing(p);
 	if (n > 0 && v[2].revents) {
 		while (waitpid(p->keeper_pid, NULL, 0) < 0 && errno == EINTR)
 			;
@@ -512,7 +529,8 @@ int pager_begin(struct feed *f, const struct process *proc, struct remote *remot
 
 	if (!p)
 		return err->error;
-	*p = (struct pager){.f = f, .door = -1, .keeper = -1, .own = {.fd = -1, .out_fd = -1}};
+	*p = (struct pager){
+		.f = f, .door = -1, .asked = -1, .keeper = -1, .own = {.fd = -1, .out_fd = -1}};
 	f->pager = p;
 	p->pid = remote->pid;
 	p->tids = io_alloc(remote->n + 1, sizeof(*p->tids), err);
@@ -530,9 +548,10 @@ int pager_begin(struct feed *f, const struct process *proc, struct remote *remot
 	p->lazy.arg = p;
 	if (ret)
 		return ret;
-	p->door = postcopy_door(&f->id, true);
-	if (p->door < 0)
-		return err_sys(err, p->door, "cannot make a socket");
+	p->door = postcopy_door(&f->id, "pages", true);
+	p->asked = p->door < 0 ? -1 : lacks_open(&f->id);
+	if (p->door < 0 || p->asked < 0)
+		return err_sys(err, p->door < 0 ? p->door : p->asked, "cannot make a socket");
 	ret = start_keeper(p, err);
 	fault_point("keeper made");
 	return ret;
@@ -562,4 +581,5 @@ void pager_drop(struct feed *f)
 	io_close_fd(&p->keeper);
 	lazy_close(&p->lazy);
 	io_close_fd(&p->door);
+	io_close_fd(&p->asked);
 }

@@ -84,8 +84,9 @@ int postcopy_answer(struct wire *w, const void *frame, size_t len, struct err *e
  * frames between the wire and the pager. */
 int postcopy_carry(struct wire *w, const struct migration_id *id, int timeout_ms,
 		   struct err *err) __must_check;
-/* The pager's door, for this host alone: a listening socket, and a connection to it. */
-int postcopy_door(const struct migration_id *id, bool listens);
+/* The pager's doors, for this host alone: a listening socket, and a connection to it.  `what`:
+ * "pages", where they come in; "lacks", where it says what is missing (lacks.h). */
+int postcopy_door(const struct migration_id *id, const char *what, bool listens);
 /* Is it one of ours that has connected? */
 bool postcopy_is_ours(int fd);
 

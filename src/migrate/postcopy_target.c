@@ -41,7 +41,7 @@ int postcopy_answer(struct wire *w, const void *frame, size_t len, struct err *e
 
 /* --- the door --- */
 
-int postcopy_door(const struct migration_id *id, bool listens)
+int postcopy_door(const struct migration_id *id, const char *what, bool listens)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (listens ? SOCK_NONBLOCK : 0), 0);
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -52,7 +52,8 @@ int postcopy_door(const struct migration_id *id, bool listens)
 	/* A name that is in no file system (it begins with a NUL): it ends with the pager. */
 	migration_id_text(id, text);
 	len = (socklen_t)offsetof(struct sockaddr_un, sun_path) + 1 +
-	      (socklen_t)snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "godwit-pages-%s", text);
+	      (socklen_t)snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "godwit-%s-%s", what,
+				  text);
 	if (fd < 0)
 		return -errno;
 	ret = listens ? bind(fd, (struct sockaddr *)&a, len) || listen(fd, 4)
@@ -136,7 +137,7 @@ int postcopy_carry(struct wire *w, const struct migration_id *id, int timeout_ms
 		outcome = outcome_decide(id, err);
 		if (outcome != OUTCOME_LACKS)
 			break;
-		fd = postcopy_door(id, false);
+		fd = postcopy_door(id, "pages", false);
 		if (fd >= 0 && postcopy_is_ours(fd))
 			break;
 		io_close_fd(&fd);

@@ -4,6 +4,15 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/postcopy.sh"
 
+# What `godwit settle` tells where the program runs that lacks pages.
+settle_there() { # STATUS PATTERN
+	local rc
+	(on beta timeout 30 "$GODWIT" settle) >settle.there 2>&1
+	rc=$?
+	[[ $rc == "$1" ]] && grep -Eq "$2" settle.there
+}
+it_says() { settle_there "$@" || fail "status $1 and '$2' wanted: $(cat settle.there)"; }
+
 # The connection ends, or stands still, in the middle: the program waits, and then goes on.
 connection_is() { # cut|stall
 	may_come_later
@@ -12,6 +21,7 @@ connection_is() { # cut|stall
 	count_on alpha 100 3
 	leaves --timeout 3
 	wait_for 20 _some_have_come
+	it_says 0 'counter, process [0-9]+, runs here and lacks [0-9.]+ MiB of [0-9.]+ MiB, which are on .*: they are on their way'
 	: >"$1"
 	wait_for 20 has cmd.err 'was cut .*connecting again'
 	wait_for 20 has serve.err 'waits for pages: the connection to .* is cut'
@@ -37,11 +47,13 @@ cut_for_long() { # hand|itself
 	says 'the program runs there, and [0-9]+ MiB of its pages are still here' 'godwit settle'
 	grep -q '^State:.[Tt]' "/proc/$PID/status" || fail "the copy here does not stand still"
 	_lacks_pages || fail "all had come before"
+	wait_for 20 settle_there 1 "the connection is cut, 'godwit settle' there makes another; [1-9] of its threads waits? for a page"
 	(on alpha timeout 60 "$GODWIT" settle) >settle.out && fail "settled without an answer"
 	rm cut
 	[[ $1 == hand ]] || wait_for 45 gone "$PID"
 	settled over
 	wait_for 10 has serve.err 'has all its memory'
+	it_says 0 'nothing to settle'
 }
 LIMIT=120 BESIDE=1 try cut_for_long_and_settled_by_hand cut_for_long hand
 LIMIT=120 BESIDE=1 try cut_for_long_and_settled_by_itself cut_for_long itself
