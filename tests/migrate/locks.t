@@ -75,6 +75,25 @@ try locks_of_threads_move_total moves user total 4
 try locks_of_threads_move_precopy moves user pre-copy 4
 [[ -z $IS_ROOT ]] || try locks_of_threads_move_postcopy moves root post-copy 4
 
+too_many() {
+	become user
+	serve_on beta
+	pipe_on alpha /usr/bin/python3 -c 'import fcntl, os, time
+f = open("many", "w")
+for i in range(501): fcntl.lockf(f, fcntl.LOCK_EX, 1, 2 * i)
+print("ready", flush=True)
+while not os.path.exists("stop"): time.sleep(0.01)
+print("ok", flush=True)'
+	wait_alive "$PID" 30 has out '^ready'
+	migrate_from alpha "tls://$BETA:$PORT" --key key
+	[[ $RC == 3 ]] || fail "exit status $RC"
+	says '501 locks for writing.*at most 500' '^hint: let it give some up'
+	alive "$PID" || fail "the program is gone"
+	: >stop
+	wait_for 30 has out '^ok$'
+}
+try too_many_locks_are_refused too_many
+
 # Whoever dies, it goes on with its locks; nobody has to settle them.
 source_dies() { # POINT WHERE [both]
 	become user
