@@ -21,6 +21,23 @@ try total_copy_to_another_host_as_root moves root
 try total_copy_of_threads moves user 3 4
 try total_copy_of_64_mib moves user 64
 
+# What is removed is made anew over there.
+sysv_moves() { # MODE
+	become user
+	two_hosts
+	serve_on beta
+	pipe_on alpha "$SUBJECTS/sysv_shm" "$CTL" gone
+	wait_ready
+	migrate_from alpha "tls://$BETA:$PORT" --key key "--mode=$1"
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	gone "$PID" || fail "the copy here was not ended"
+	: >"$CTL/release"
+	wait_for 30 has over '^ok'
+	[[ $(cat over) == ok ]] || fail "over there: $(cat over)"
+}
+try removed_system_v_memory_moves sysv_moves total
+try removed_system_v_memory_moves_by_pre_copy sysv_moves pre-copy
+
 count_moves() {
 	become user
 	two_hosts
