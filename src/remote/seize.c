@@ -82,6 +82,8 @@ static int explain_denied(struct remote *r, int error, struct err *err)
 
 	if (error == -ESRCH)
 		return err_set(err, error, "process %d has ended", r->pid);
+	if (error == -EALREADY)
+		return err_set(err, error, "another godwit is at work on process %d", r->pid);
 	if (!io_read_file(r->procfd, "status", &b) && !proc_parse_status(b.p, &st, &ignored)) {
 		if (st.tracer && proc_has_comm(st.tracer, GUARDIAN_COMM))
 			return err_set(err, -EALREADY, "another godwit is at work on process %d",
@@ -130,7 +132,8 @@ static bool is_ending(pid_t tid, int error)
 	return error == -ESRCH || (error == -EPERM && remote_has_ended(tid));
 }
 
-static bool is_being_let_go(const struct remote *r, pid_t tid)
+/* Another one has it: for good, or it is just letting it go. */
+static bool has_a_guardian(const struct remote *r, pid_t tid)
 {
 	__cleanup_buf struct buf b = {0};
 	struct err ignored = ERR_INIT;
@@ -150,6 +153,10 @@ static bool is_being_let_go(const struct remote *r, pid_t tid)
  * QUIRK: at the instant when a thread is let go, TracerPid names its real parent
  * (kernel/ptrace.c, __ptrace_unlink: parent is set before ptrace).  So it is believed
  * only when it says the same for a while.
+ * Two checkpoints at once: 1. the other one has the leader, we get EPERM; 2. it lets go; 3. we
+ * look, and nobody traces it.  So free is believed only after a while, too; and who had it is told
+ * from here, since whoever looks later might find nobody.
+ * Test: two_at_once_pause=copy_pause=live.
  */
 static int seize_thread(const struct remote *r, pid_t tid)
 {
@@ -158,8 +165,11 @@ static int seize_thread(const struct remote *r, pid_t tid)
 	for (int i = 0; ptrace(PTRACE_SEIZE, tid, 0, 0); i++) {
 		int error = -errno;
 
-		if (error != -EPERM || i == 60 || is_ending(tid, error) ||
-		    (i >= 3 && (tid == r->pid || !is_being_let_go(r, tid))))
+		if (error != -EPERM || i == 60 || is_ending(tid, error))
+			return error;
+		if (i >= 3 && tid == r->pid && has_a_guardian(r, tid))
+			return -EALREADY;
+		if (i >= (tid == r->pid ? 6 : 3) && !has_a_guardian(r, tid))
 			return error;
 		nanosleep(&step, NULL);
 	}
