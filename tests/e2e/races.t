@@ -1,5 +1,6 @@
 #!/bin/bash
-# Checkpoints in the middle of change: children, threads, mappings, exec.
+# Checkpoints in the middle of change: children, threads, mappings, exec, its end, another checkpoint.
+# RACES=200: how many times each, in place of what is short enough for every day.
 . "$(dirname "$0")/../lib.sh"
 
 # A script that starts children all the time: saved, or refused for the child; never harmed.
@@ -18,7 +19,7 @@ bash_loop() {
 	launch /bin/bash loop.sh "$CTL"
 	wait_ready
 	local n saved=0
-	for ((n = 0; n < 60; n++)); do
+	for ((n = 0; n < ${RACES:-60}; n++)); do
 		run "$GODWIT" checkpoint "$PID"
 		[[ $RC == [03] ]] || fail "exit status $RC: $(cat cmd.err)"
 		[[ $RC == 0 ]] && saved=$((saved + 1))
@@ -66,12 +67,73 @@ exec_loop() { # the target executes another program all the time
 	launch /bin/sh "$W/self.sh" "$CTL" 0
 	wait_ready
 	local i
-	for i in {1..100}; do
+	for ((i = 0; i < ${RACES:-100}; i++)); do
 		run "$GODWIT" checkpoint "$PID"
 		[[ $RC == [013] ]] || fail "exit status $RC: $(cat cmd.err)"
 		alive "$PID" || fail "the target is gone: $(cat cmd.err)"
 	done
 	verdict
+}
+
+# Two at once: one of them at least makes its image, the other one does, too, or says who is in its way.
+two_at_once() { # OPTION OPTION
+	become user
+	launch "$SUBJECTS/mem_written" "$CTL" 2 20 2
+	wait_ready
+	local i both=0 first second rc
+	for ((i = 0; i < ${RACES:-3}; i++)); do
+		rm -f img.*
+		(as "$GODWIT" checkpoint "$PID" "$1" -o img.1) </dev/null >first 2>&1 &
+		first=$!
+		(as "$GODWIT" checkpoint "$PID" "$2" -o img.2) </dev/null >second 2>&1 &
+		second=$!
+		wait $first
+		first=$?
+		wait $second
+		second=$?
+		[[ $first$second == *0* ]] || fail "neither made its image: $(cat first second)"
+		[[ $first$second == 00 ]] && both=$((both + 1))
+		for rc in "$first first" "$second second"; do
+			[[ $rc == 0\ * ]] || grep -Eq 'another (godwit|tracer|process)|traced' "${rc#* }" ||
+				fail "exit status $rc: $(cat "${rc#* }")"
+		done
+		[[ $first != 0 ]] || expect 0 "$GODWIT" verify img.1
+		[[ $second != 0 ]] || expect 0 "$GODWIT" verify img.2
+		wait_for 20 _untraced "$PID"
+		ping
+	done
+	note "$both of $i times both"
+	rm -f img.*
+	expect 0 "$GODWIT" checkpoint "$PID" "$1" -o img.3
+	nothing_left
+	finish_off
+	: >"$CTL/release"
+	echo ready >out
+	expect 0 "$GODWIT" restart img.3
+	[[ $(tail -n 1 out) == ok ]] || fail "the image does not say ok"
+}
+
+# It ends while it is attached: with its own status, and the command ends, too.
+ends() { # OPTION
+	become user
+	local i rc saved=0 spin
+	for ((i = 0; i < ${RACES:-25}; i++)); do
+		launch "$SUBJECTS/mem_churn" "$CTL"
+		wait_ready
+		(as "$GODWIT" checkpoint "$PID" "$1" -o img) </dev/null >cmd.out 2>cmd.err &
+		for ((spin = RANDOM % 5000; spin > 0; spin--)); do :; done
+		((i % 2)) && kill -USR1 "$PID" || : >"$CTL/release"
+		wait "$PID"
+		rc=$?
+		((i % 2 && rc == 138)) || ((!(i % 2) && rc == 0)) || fail "the program ended with $rc"
+		wait $!
+		rc=$?
+		[[ $rc == [0136] ]] || fail "exit status $rc: $(cat cmd.err)"
+		[[ $rc != 0 ]] || { expect 0 "$GODWIT" verify img; saved=$((saved + 1)); }
+		[[ -z $(find . -name '*.godwit-*') ]] || fail "left behind: $(ls)"
+		rm -f "$CTL/release" img out
+	done
+	note "$saved of $i were saved"
 }
 
 # Nothing of ours listens anywhere unless told to: a checkpoint does not, and what only
@@ -92,11 +154,21 @@ no_listener() {
 
 try script_that_starts_children_is_never_harmed bash_loop
 for s in threads_churn mem_churn faulty sleepers; do
-	try "forty_checkpoints_of_$s" again_and_again $s 40
+	LIMIT=$((60 + ${RACES:-0})) try "forty_checkpoints_of_$s" again_and_again $s "${RACES:-40}"
 done
 for s in threads_churn mem_churn faulty; do
-	try "eight_restarts_of_$s" each_restarts $s 8
+	LIMIT=$((60 + ${RACES:-0})) try "eight_restarts_of_$s" each_restarts $s "${RACES:-8}"
 done
 LIMIT=120 try checkpoints_of_a_program_that_executes_others exec_loop
+all=(--pause=copy --compress --pause=live --pause=short --incremental)
+for a in "${all[@]}"; do
+	for b in "${all[@]}"; do
+		# Each pair once.
+		[[ $a > $b ]] || LIMIT=$((60 + ${RACES:-0})) try "two_at_once_${a#--}_${b#--}" two_at_once "$a" "$b"
+	done
+done
+for a in "${all[@]}"; do
+	LIMIT=$((60 + ${RACES:-0})) try "it_ends_meanwhile_${a#--}" ends "$a"
+done
 try the_tool_does_not_listen no_listener
 finish

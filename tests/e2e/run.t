@@ -117,6 +117,46 @@ kills() { # USER COUNT THREADS OPTION...
 	[[ -z $(images) ]] || fail "it left: $(images)"
 }
 
+# Guardian or run die at each of their steps, of which every round has some.
+dies_at_each_step() {
+	become user
+	set -- --keep 1 --every 0.03 -- "$SUBJECTS/lines" "$CTL"
+	local i n p
+	for ((i = 0; i < 2; i++)); do
+		export GODWIT_FAULT=list
+		job "$@"
+		unset GODWIT_FAULT
+		p=$(wc -l <out)
+		wait_alive "$PID" 30 has_lines $((p + 5))
+		kill "$PID"
+		ended
+		[[ $RC == 85 ]] || fail "exit status $RC"
+		wait_for 20 none_left
+	done
+	n=$(cat err err.after-checkpoint* 2>/dev/null | sed -n 's/^fault point \([0-9]*\): .*/\1/p' | sort -n | tail -n 1)
+	((n >= 10)) || fail "only $n fault points"
+	for ((i = 1; i <= n; i += ${FAULTS_FULL:-6})); do
+		p=$(wc -l <out)
+		export GODWIT_FAULT=$i
+		job "$@"
+		unset GODWIT_FAULT
+		_done_or_on() { ! alive "$PID" || has_lines $((p + 4)); }
+		wait_for 30 _done_or_on
+		kill "$PID" 2>/dev/null
+		ended
+		[[ $RC != 0 ]] || fail "point $i: it says that the job is done"
+		wait_for 20 none_left
+		[[ -n $(images) ]] || fail "point $i: no image is left"
+	done
+	note "$n points"
+	: >"$CTL/release"
+	job "$@"
+	ended
+	[[ $RC == 0 && $(tail -n 1 out) == ok ]] || fail "the last round: exit status $RC"
+	each_once 10
+	[[ -z $(images) ]] || fail "it left: $(images)"
+}
+
 sigterm_sigusr1_sigxcpu_mean_leave() {
 	become user
 	local sig old=
@@ -420,6 +460,7 @@ LIMIT=120 try fifty_kills_with_threads kills user 50 3
 LIMIT=90 try twenty_kills_as_root kills root 20 3 --keep 2
 LIMIT=90 try twenty_kills_with_new_ids kills user 20 2 --pause=copy --new-ids
 LIMIT=90 try ten_kills_with_short_pauses kills user 10 2 --pause=short
+LIMIT=120 try dies_at_each_step dies_at_each_step
 try sigterm_sigusr1_sigxcpu_mean_leave sigterm_sigusr1_sigxcpu_mean_leave
 try sighup_before_its_first_instruction sighup_before_its_first_instruction
 try makes_one_at_each_interval makes_one_at_each_interval
