@@ -299,7 +299,7 @@ prints() {
 # 10 ms, without a process: nobody writes to this pipe.
 _doze() {
 	[[ -p $TRY_DIR/silence ]] || mkfifo "$TRY_DIR/silence"
-	read -rt 0.01 <>"$TRY_DIR/silence"
+	read -rt 0.01 <>"$TRY_DIR/silence" || : # as a loop's last command it would be its status
 }
 
 # wait_for SECONDS CMD...: until the command succeeds.
