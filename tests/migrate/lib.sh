@@ -26,7 +26,7 @@ two_hosts() {
 	[[ -n $IS_ROOT ]] || skip "needs root for network namespaces"
 	need ip
 	NS_ALPHA=gwA$$ NS_BETA=gwB$$
-	trap '_sweep "$TRY_DIR"; _drop_hosts' EXIT
+	trap '[[ $BASHPID != "$$" ]] || { _sweep "$TRY_DIR"; _drop_hosts; }' EXIT
 	{ ip netns add "$NS_ALPHA" && ip netns add "$NS_BETA" &&
 		ip link add "gw$$a" netns "$NS_ALPHA" type veth peer name "gw$$b" netns "$NS_BETA"; } ||
 		skip "cannot make network namespaces joined by veth here"
