@@ -312,6 +312,7 @@ wait_for() {
 		((SECONDS < end)) || fail "waited in vain for: $*"
 		_doze
 	done
+	return 0 # whatever the last wait said
 }
 
 # State Z counts as gone (pid 1 may reap late), unless other threads go on.
@@ -347,6 +348,7 @@ wait_alive() {
 		((SECONDS < end)) || fail "waited in vain for: $*"
 		_doze
 	done
+	return 0
 }
 
 wait_ready() {
