@@ -20,11 +20,19 @@
 #include "migrate/relay.h"
 #include "migrate/settle.h"
 #include "state/memory.h"
+#include "track/keeper.h"
 #include "track/track.h"
 
 static int look(struct source *s, struct err *err)
 {
 	return job_look(&s->job, err);
+}
+
+/* There is one tracker at a time; should the move fail, the next image is complete. */
+static int look_alone(struct source *s, struct err *err)
+{
+	keeper_end(s->job_options.pid);
+	return look(s, err);
 }
 
 static int stop(struct source *s, struct err *err)
@@ -116,7 +124,7 @@ static int send_model_again(struct source *s, struct err *err)
 }
 
 static const struct step pre_copy[] = {
-	{"look", look, PHASE(total)},
+	{"look", look_alone, PHASE(total)},
 	{"stop", stop, PHASE(total)},
 	{"prepare", prepare, PHASE(total)},
 	{"collect", collect, PHASE(total)},

@@ -168,8 +168,11 @@ static void __attribute__((noreturn)) be_keeper(struct keeper *k)
 		sock = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC);
 		if (sock < 0)
 			continue;
-		if (!serve(k, sock))
+		if (!serve(k, sock)) {
+			/* Before the socket: who waits for its end may track anew at once. */
+			close(k->uffd);
 			_exit(0);
+		}
 		close(sock);
 	}
 }

@@ -17,6 +17,9 @@ moves() { # USER PROGRAM ARGS...
 	two_hosts
 	serve_on beta
 	count_on alpha "$@"
+	if [[ -n ${INCREMENTAL-} ]]; then
+		(on alpha "$GODWIT" checkpoint "$PID" --incremental -q -o before.ckpt) || fail "no checkpoint"
+	fi
 	migrate_from alpha "tls://$BETA:$PORT" --key key --json
 	[[ $RC == 0 ]] || fail "exit status $RC"
 	python3 - <<-'P' || fail "no pages went over while it ran: $(cat cmd.out)"
@@ -31,6 +34,7 @@ moves() { # USER PROGRAM ARGS...
 try precopy_of_a_counter_as_user moves user counter 16
 try precopy_of_a_counter_as_root moves root counter 16
 try precopy_of_threads moves user counter 8 6
+INCREMENTAL=1 try precopy_of_what_an_incremental_checkpoint_tracks moves user counter 8
 try precopy_of_changing_memory moves user churner 16
 
 churn_hops() {
