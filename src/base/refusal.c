@@ -39,6 +39,9 @@ static const struct {
 	[REFUSED_OWN_DESCRIPTORS] = {"a thread with descriptors of its own",
 				     "only threads that share their descriptors (CLONE_FILES) can "
 				     "be saved"},
+	[REFUSED_OWN_DIRECTORY] = {"a thread with a working directory of its own",
+				   "only threads that share their directory and umask (CLONE_FS) "
+				   "can be saved"},
 	[REFUSED_HIGH_DESCRIPTOR] = {"a descriptor above 1048575",
 				     "let the program give it a lower number (dup2)"},
 

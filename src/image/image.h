@@ -48,6 +48,7 @@ enum image_note_type {
 	NOTE_TERMINAL = 0x47440011,     /* its modes */
 	NOTE_FILE_SIGNALS = 0x47440012, /* F_SETOWN, F_SETSIG, O_ASYNC */
 	NOTE_FLIGHT = 0x47440013,       /* descriptors that lie unread in sockets */
+	NOTE_SETTINGS = 0x47440014,     /* parent-death signal, securebits, oom_score_adj, ... */
 	NOTE_JOB = 0x47440020,          /* what godwit run was told to run */
 };
 

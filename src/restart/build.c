@@ -34,6 +34,7 @@
 #include "state/file_signals.h"
 #include "state/memory.h"
 #include "state/memory_sysv.h"
+#include "state/settings.h"
 #include "state/timers_posix.h"
 
 #define PLACE_MIN 0x10000000ULL
@@ -535,6 +536,7 @@ int rebuild_run(struct rebuild *b, pid_t pid, struct err *err)
 		arch_restart_regs(&regs);
 		remote_set_thread(&b->remote, i, &regs, b->proc.threads[i].sigmask);
 	}
+	settings_write(b->remote.procfd, &b->proc);
 	if (f && ((ret = restart_act(b, err)) || (ret = f->commit(f->arg, err))))
 		return ret;
 	let_go(b);

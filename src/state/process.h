@@ -126,6 +126,24 @@ struct sched_state {
 	size_t cpus_len;
 };
 
+/* What a thread has told the kernel about itself: state/settings.c. */
+struct thread_settings {
+	uint64_t timerslack_ns;
+	uint32_t death_signal; /* of its parent: PR_SET_PDEATHSIG */
+	uint32_t securebits;   /* capabilities(7) */
+	uint32_t ioprio;       /* ioprio_get(2) */
+	uint32_t io_flusher;
+};
+
+struct settings {
+	int32_t oom_score_adj;
+	uint32_t coredump_filter;
+	uint32_t lock_future; /* 1: mlockall(MCL_FUTURE), 2: with MCL_ONFAULT */
+	uint32_t mdwe;        /* PR_SET_MDWE */
+	struct thread_settings *threads;
+	size_t nthreads;
+};
+
 /* A range that madvise(2) or mlock(2) was called for; flags: see state/advice.c. */
 struct advice {
 	uint64_t start, end;
@@ -236,6 +254,7 @@ struct process {
 	size_t nsched;
 	uint64_t timerslack_ns; /* of the leader */
 	uint32_t subreaper, thp_disable;
+	struct settings settings;
 	struct advice *advice;
 	size_t nadvice;
 	/* signals */

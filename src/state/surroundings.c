@@ -1,5 +1,6 @@
 /* Working directory, umask, personality, resource limits, no_new_privs. */
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/report.h"
@@ -43,6 +45,21 @@ static int read_link(struct capture *c, const char *name, char **ret, struct err
 	}
 	*ret = strdup(path);
 	return *ret ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
+/* Threads that do not share the leader's directory (clone without CLONE_FS, unshare). */
+static int refuse_own_directory(const struct capture *c, struct err *err)
+{
+	const struct remote *r = c->remote;
+
+	for (size_t i = 1; i < r->n; i++)
+		if (syscall(SYS_kcmp, r->pid, r->threads[i].tid, KCMP_FS, 0, 0) > 0)
+			return err_refuse_as(
+				err, REFUSED_OWN_DIRECTORY,
+				"cannot save thread %d of process %d: it has a working "
+				"directory of its own",
+				r->threads[i].tid, r->pid);
+	return 0;
 }
 
 /* What only the process itself may ask. */
@@ -87,7 +104,7 @@ static int capture(struct capture *c, struct process *p, struct err *err)
 	struct proc_status st;
 	int ret;
 
-	if ((ret = read_link(c, "cwd", &p->cwd, err)) ||
+	if ((ret = refuse_own_directory(c, err)) || (ret = read_link(c, "cwd", &p->cwd, err)) ||
 	    (ret = read_link(c, "root", &p->root, err)) ||
 	    (ret = state_read_proc(c, "status", &b, err)) ||
 	    (ret = proc_parse_status(b.p, &st, err)))

@@ -18,6 +18,7 @@
 #include "base/io.h"
 #include "base/report.h"
 #include "state/interrupted.h"
+#include "state/settings.h"
 #include "state/state.h"
 
 /* Where remote_run_each puts the answers, in the thread's own data area. */
@@ -31,7 +32,10 @@ struct answers {
 	uint64_t robust_list, robust_len;
 	uint64_t pending; /* of the thread and of the process, where blocked: all are */
 	char comm[16];
+	uint32_t death_signal;
 };
+
+#define OWN_CALLS 5
 
 struct asking {
 	struct capture *c;
@@ -63,13 +67,14 @@ static int take_answers(void *arg, size_t i, const struct wire_call *calls, cons
 	t->robust_len = a->robust_len;
 	memcpy(t->comm, a->comm, sizeof(t->comm));
 	t->comm[sizeof(t->comm) - 1] = '\0';
+	settings_take(ask->c, ask->p, i, &calls[OWN_CALLS], a->death_signal);
 	ask->peek[i] = a->pending || (t->sigmask >> (ask->c->remote->bell - 1) & 1);
 	return 0;
 }
 
 static int ask_threads(struct capture *c, struct process *p, struct err *err)
 {
-	const struct call calls[] = {
+	struct call calls[OWN_CALLS + SETTINGS_CALLS] = {
 		{.nr = SYS_sigaltstack,
 		 .arg = {0, offsetof(struct answers, altstack)},
 		 .pointers = 2},
@@ -91,7 +96,8 @@ static int ask_threads(struct capture *c, struct process *p, struct err *err)
 	struct asking ask = {c, p, peek};
 	int ret;
 
-	if (!peek)
+	settings_calls(&calls[OWN_CALLS], offsetof(struct answers, death_signal));
+	if (!peek || (ret = settings_alloc(p, p->nthreads, err)))
 		return err->error;
 	ret = remote_run_each(c->remote, calls, ARRAY_SIZE(calls), sizeof(struct answers),
 			      take_answers, &ask, err);
@@ -272,6 +278,7 @@ static int restore(struct restore *r, const struct process *p, struct err *err)
 		program_call(g, "alternate signal stack", SYS_sigaltstack, a, 0, 0, 0, 0, 0);
 		program_call(g, "thread name", SYS_prctl, PR_SET_NAME, name, 0, 0, 0, 0);
 		scheduling_restore_thread(g, p, i);
+		settings_restore_thread(g, p, i);
 		for (size_t k = 0; k < t->npending; k++) {
 			const siginfo_t *si = (const void *)t->pending[k].info;
 

@@ -187,6 +187,22 @@ not_in_children() { # a child of a preloaded program rings for itself
 	wait "$PID"
 }
 
+# With the old ids the thin parent's end ends the program (a parent-death signal): that is
+# no state of the program's, and not in its next image.
+no_setting_of_ours() {
+	become root
+	launch "$SUBJECTS/mem_brk" "$CTL"
+	wait_ready
+	expect 0 "$GODWIT" checkpoint --kill "$PID" -o first
+	wait "$PID"
+	OUT=out2 ERR=err2 launch "$GODWIT" restart --same-ids first
+	ping
+	expect 0 "$GODWIT" checkpoint "$PID" -o second
+	expect 0 "$GODWIT" show second
+	if has cmd.out '^Settings'; then fail "it has settings: $(cat cmd.out)"; fi
+	verdict
+}
+
 for u in user root; do
 	try "ten_generations_by_kill_12_as_$u" ten $u mem_brk "$MYRESTART"
 	try "ten_generations_with_threads_as_$u" ten $u threads "$MYRESTART"
@@ -195,6 +211,7 @@ done
 try ten_generations_by_godwit_restart ten user files "$GODWIT" restart
 try ten_generations_with_new_ids ten user threads "$GODWIT" restart --new-ids
 try ten_generations_of_a_static_program ten_attached user mem_stack+static
+try thin_parents_setting_is_not_the_programs no_setting_of_ours
 try fifty_rings_leave_nothing many_rings
 try a_burst_of_rings_harms_nothing burst
 try image_and_signal_can_be_chosen names

@@ -45,7 +45,7 @@ settled() { [[ $1 != leader_gone ]] || grep -q '^State:.Z' "/proc/$PID/status"; 
 
 refused_by_preload() {
 	become user
-	launch env LD_PRELOAD="$LIBCKPT" "$SUBJECTS/refuse" "$CTL" "$1"
+	launch env LD_PRELOAD="$LIBCKPT" "$SUBJECTS/refuse_files" "$CTL" "$1"
 	wait_ready
 	kill -12 "$PID"
 	wait_alive "$PID" 20 has err "$2"
@@ -76,7 +76,7 @@ refuse_files user device;(ptmx|terminal);the master of a pseudo-terminal
 refuse_files user inotify_unread;events;an inotify with events not yet read
 refuse_files user inotify_hidden;inode;an inotify of which a name cannot be found
 refuse_files user inotify_numbers;too high numbers;an inotify whose watches have too high numbers
-refuse root fanotify;fanotify;a fanotify
+refuse_files root fanotify;fanotify;a fanotify
 refuse user userfaultfd;userfaultfd;a userfaultfd
 refuse root perf_event;perf;a performance counter
 refuse user memfd_large;64.MiB;files without a name that hold more than 64 MiB
@@ -86,19 +86,19 @@ refuse_files user content_lock;a lock on it;a file without a name, with a lock o
 refuse_files user content_huge;huge pages;a file without a name, of huge pages
 refuse_files user secret;(secret);secret memory (memfd_secret)
 refuse user secret_mapped;secret memory;a mapping of secret memory
-refuse user pidfd;pidfd;a pidfd
-refuse user netlink;netlink;a netlink socket
-refuse root packet;(packet|socket);a packet socket
+refuse_files user pidfd;pidfd;a pidfd
+refuse_files user netlink;netlink;a netlink socket
+refuse_files root packet;(packet|socket);a packet socket
 refuse user message_queue;godwit-test;a POSIX message queue (mqueue)
 refuse user fd_in_flight;kind: epoll;an epoll, inotify, terminal or file without a name that is only on its way in a socket (SCM_RIGHTS)
 refuse user memfd_in_flight;in flight;an epoll, inotify, terminal or file without a name that is only on its way in a socket (SCM_RIGHTS)
 refuse user credentials;another process;an unread message with another process's credentials
-refuse user unix_connected;(unix|socket);connections of Unix sockets with a name
+refuse_files user unix_connected;(unix|socket);connections of Unix sockets with a name
 refuse user unix_replaced;(gone|directory);a Unix socket whose file is gone
 refuse_files user unix_lone;never connected;a Unix socket that was never connected
 refuse_files user unix_unread;not read yet;unread datagrams in a Unix socket with a name
 refuse_files user large_message;unread message of 204800;an unread message of more than 192 KiB
-refuse user multicast;multicast;a UDP socket that is in a multicast group
+refuse_files user multicast;multicast;a UDP socket that is in a multicast group
 refuse user thread_clock;clock;a POSIX timer of a wake-up clock, or of one of several threads' CPU time
 refuse user foreign_pipe;pipe;a pipe or socket to another process, other than 0, 1 and 2
 refuse user child;(child|process [0-9]+);a child process
@@ -112,6 +112,7 @@ refuse root two_users;two users;the rights of two users
 refuse root deadline;SCHED_DEADLINE;a thread under SCHED_DEADLINE
 refuse user directory_gone;working directory.*gone;a working or root directory that was deleted
 refuse user own_descriptors;thread [0-9]+ .*of its own;a thread with descriptors of its own
+refuse user own_directory;thread [0-9]+ .*directory of its own;a thread with a working directory of its own
 refuse root high_descriptor;descriptor 1048576;a descriptor above 1048575
 refuse user hugetlb;huge;huge pages of hugetlbfs
 refuse_sysv root sysv_huge;System V.*huge;huge pages of hugetlbfs

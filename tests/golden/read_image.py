@@ -244,6 +244,10 @@ IN_FLIGHT = [("from", "i32"),
 
 TERMINAL = [("iflag", "u32"), ("oflag", "u32"), ("lflag", "u32"), ("cc", 19)]
 
+SETTINGS = [("oom_score_adj", "i32"), ("coredump_filter", "u32"), ("lock_future", "u32"), ("mdwe", "u32"),
+            ("threads", ("list", [("timerslack", "u64"), ("death_signal", "u32"), ("securebits", "u32"),
+                                  ("ioprio", "u32"), ("io_flusher", "u32")], 1 << 22))]
+
 ADVICE = ("list", [("start", "u64"), ("end", "u64"), ("flags", "u32")], 1 << 22)
 
 NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPINGS), 4: ("RUNS", RUNS),
@@ -251,8 +255,9 @@ NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPING
          9: ("SURROUNDINGS", SURROUNDINGS), 10: ("SCHEDULING", SCHEDULING), 11: ("ADVICE", ADVICE),
          12: ("PLACES", PLACES), 13: ("PARENT", PARENT), 14: ("POSIX TIMERS", POSIX_TIMERS),
          15: ("CONTENTS", CONTENTS), 16: ("CPU", CPU), 17: ("TERMINAL", TERMINAL),
-         18: ("FILE SIGNALS", FILE_SIGNALS), 19: ("IN FLIGHT", IN_FLIGHT), 32: ("JOB", JOB)}
-ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 32)]
+         18: ("FILE SIGNALS", FILE_SIGNALS), 19: ("IN FLIGHT", IN_FLIGHT), 20: ("SETTINGS", SETTINGS),
+         32: ("JOB", JOB)}
+ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 32)]
 NEEDS_PLACES, NEEDS_PARENT = 1, 2
 CLEAN, BELOW = 1, 2
 

@@ -3,7 +3,6 @@
 #include <linux/aio_abi.h>
 #include <linux/filter.h>
 #include <linux/io_uring.h>
-#include <linux/netlink.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
 #include <linux/seccomp.h>
@@ -11,7 +10,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/fanotify.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -44,10 +42,6 @@ static int tcp_established(void)
 	return c;
 }
 
-static int fanotify(void)
-{
-	return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY);
-}
 static int userfaultfd(void)
 {
 	return syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY);
@@ -104,19 +98,6 @@ static int memfd_secret_(void)
 		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	return fd;
 }
-static int pidfd(void)
-{
-	return syscall(SYS_pidfd_open, getpid(), 0);
-}
-static int netlink(void)
-{
-	return socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
-}
-static int packet(void)
-{
-	return socket(AF_PACKET, SOCK_RAW, 0);
-}
-
 static char queue[40];
 
 static int message_queue(void)
@@ -171,19 +152,6 @@ static int credentials(void)
 	return s[0];
 }
 
-static int unix_connected(void)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "socket"};
-	int l = must(socket(AF_UNIX, SOCK_STREAM, 0)), c = must(socket(AF_UNIX, SOCK_STREAM, 0));
-
-	/* The other end is nobody's yet: it waits to be accepted. */
-	unlink("socket");
-	must(bind(l, (void *)&a, sizeof(a)));
-	must(listen(l, 5));
-	must(connect(c, (void *)&a, sizeof(a)));
-	return c;
-}
-
 /* The name leads to another socket by now. */
 static int unix_replaced(void)
 {
@@ -197,16 +165,6 @@ static int unix_replaced(void)
 	must(bind(other, (void *)&a, sizeof(a)));
 	close(other);
 	return l;
-}
-
-static int multicast(void)
-{
-	struct ip_mreqn group = {.imr_multiaddr.s_addr = htonl(0xe8010203)};
-	int fd = must(socket(AF_INET, SOCK_DGRAM, 0));
-
-	group.imr_ifindex = 1; /* the loopback */
-	must(setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof(group)));
-	return fd;
 }
 
 /* A pipe to another process, not at 0, 1 or 2; that process is no child of ours. */
@@ -467,20 +425,30 @@ static volatile bool is_apart;
 
 static void *go_apart(void *arg)
 {
-	must(unshare(CLONE_FILES));
+	must(unshare((int)(intptr_t)arg));
 	is_apart = true;
 	pause();
 	return arg;
 }
 
-static int own_descriptors(void)
+static int thread_without(int shared)
 {
 	pthread_t t;
 
-	must(-pthread_create(&t, NULL, go_apart, NULL));
+	must(-pthread_create(&t, NULL, go_apart, (void *)(intptr_t)shared));
 	while (!is_apart)
 		nap(1);
 	return -2;
+}
+
+static int own_descriptors(void)
+{
+	return thread_without(CLONE_FILES);
+}
+
+static int own_directory(void)
+{
+	return thread_without(CLONE_FS);
 }
 
 /* Where fs.nr_open allows it. */
@@ -541,22 +509,16 @@ static void at_the_end(void)
 static const struct refused_kind kinds[] = {
 	{"io_uring", io_uring},
 	{"tcp_established", tcp_established},
-	{"fanotify", fanotify},
 	{"userfaultfd", userfaultfd},
 	{"perf_event", perf_event},
 	{"memfd_large", memfd_large},
 	{"memfd_foreign", memfd_foreign},
 	{"memfd_secret", memfd_secret_},
-	{"pidfd", pidfd},
-	{"netlink", netlink},
-	{"packet", packet},
 	{"message_queue", message_queue},
 	{"fd_in_flight", fd_in_flight},
 	{"memfd_in_flight", memfd_in_flight},
 	{"credentials", credentials},
-	{"unix_connected", unix_connected},
 	{"unix_replaced", unix_replaced},
-	{"multicast", multicast},
 	{"foreign_pipe", foreign_pipe},
 	{"child", child},
 	{"zombie", zombie},
@@ -575,6 +537,7 @@ static const struct refused_kind kinds[] = {
 	{"deadline", deadline},
 	{"directory_gone", directory_gone},
 	{"own_descriptors", own_descriptors},
+	{"own_directory", own_directory},
 	{"high_descriptor", high_descriptor},
 	{"secret_mapped", secret_mapped},
 	{"device_memory", device_memory},

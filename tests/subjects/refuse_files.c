@@ -1,6 +1,9 @@
 /* Descriptors that cannot be saved, beside those of refuse.c; see refusing.h. */
 #include <linux/bpf.h>
 #include <linux/if_alg.h>
+#include <linux/netlink.h>
+#include <arpa/inet.h>
+#include <sys/fanotify.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -56,6 +59,49 @@ static int inotify_hidden(void)
 
 	must(inotify_add_watch(fd, "/var/log", IN_CREATE));
 	return fd;
+}
+
+static int fanotify(void)
+{
+	return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY);
+}
+
+static int pidfd(void)
+{
+	return syscall(SYS_pidfd_open, getpid(), 0);
+}
+
+static int netlink(void)
+{
+	return socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+}
+
+static int packet(void)
+{
+	return socket(AF_PACKET, SOCK_RAW, 0);
+}
+
+static int multicast(void)
+{
+	struct ip_mreqn group = {.imr_multiaddr.s_addr = htonl(0xe8010203)};
+	int fd = must(socket(AF_INET, SOCK_DGRAM, 0));
+
+	group.imr_ifindex = 1; /* the loopback */
+	must(setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof(group)));
+	return fd;
+}
+
+static int unix_connected(void)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "socket"};
+	int l = must(socket(AF_UNIX, SOCK_STREAM, 0)), c = must(socket(AF_UNIX, SOCK_STREAM, 0));
+
+	/* The other end is nobody's yet: it waits to be accepted. */
+	unlink("socket");
+	must(bind(l, (void *)&a, sizeof(a)));
+	must(listen(l, 5));
+	must(connect(c, (void *)&a, sizeof(a)));
+	return c;
 }
 
 static int secret(void)
@@ -352,6 +398,12 @@ static int unix_unread(void)
 int main(int argc, char **argv)
 {
 	static const struct refused_kind kinds[] = {
+		{"unix_connected", unix_connected},
+		{"multicast", multicast},
+		{"packet", packet},
+		{"netlink", netlink},
+		{"pidfd", pidfd},
+		{"fanotify", fanotify},
 		{"o_path", o_path},
 		{"device", device},
 		{"inotify_unread", inotify_unread},
