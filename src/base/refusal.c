@@ -56,6 +56,8 @@ static const struct {
 	[REFUSED_DEVICE_MEMORY] = {"memory of a device", "let the program close the device first"},
 	[REFUSED_HUGE] = {"huge pages of hugetlbfs",
 			  "not supported yet: use transparent huge pages (madvise)"},
+	[REFUSED_PROTECTION_KEY] = {"memory with a protection key",
+				    "not supported yet: start it so that it uses none"},
 	[REFUSED_SHARED_FILE] = {"a shared mapping of a file that its name does not reach",
 				 "the file must be reachable by its name"},
 

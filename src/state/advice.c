@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/refusal.h"
 #include "base/report.h"
 #include "state/advice.h"
 #include "state/state.h"
@@ -114,17 +115,35 @@ static int add(struct process *p, size_t *cap, uint64_t start, uint64_t end, uin
 struct reader {
 	int (*take)(struct reader *r, const char *flags, struct err *err);
 	unsigned long start, end; /* of the mapping whose lines are being read */
+	bool is_code_alone;       /* --x: the kernel itself gives it a key */
 	struct process *p;
 	struct early_advice *early;
 	size_t cap;
 };
 
+/* A line for each mapping where the CPU has them (arch/x86/kernel/setup.c, arch_show_smap).
+ * Key 0 is of all memory; pkeys(7). */
+static int take_key(const struct reader *r, unsigned long key, struct err *err)
+{
+	if (!key || r->is_code_alone)
+		return 0;
+	return err_refuse_as(err, REFUSED_PROTECTION_KEY,
+			     "cannot save memory %#lx-%#lx: it has protection key %lu", r->start,
+			     r->end, key);
+}
+
 static int take_line(struct reader *r, const char *line, struct err *err)
 {
 	if (!strncmp(line, "VmFlags:", 8))
 		return r->take(r, line + 8, err);
-	if (*line < 'A' || *line > 'Z')
-		sscanf(line, "%lx-%lx", &r->start, &r->end);
+	if (!strncmp(line, "ProtectionKey:", 14))
+		return take_key(r, strtoul(line + 14, NULL, 10), err);
+	if (*line < 'A' || *line > 'Z') {
+		char perms[5] = "";
+
+		sscanf(line, "%lx-%lx %4s", &r->start, &r->end, perms);
+		r->is_code_alone = !strncmp(perms, "--x", 3);
+	}
 	return 0;
 }
 

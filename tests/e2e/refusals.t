@@ -160,6 +160,7 @@ END
 unseen() {
 	cat <<'END'
 a user shadow stack;needs a CPU and a kernel with CET, and a C library that asks for it
+memory with a protection key;needs a CPU with PKU; tests/unit/advice.c shows how it is read
 anything else;no such thing is known: the rule that ends the list
 END
 }
