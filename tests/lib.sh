@@ -221,17 +221,17 @@ own_mounts() {
 	exit
 }
 
-# once NAME SOURCE CMD...: sets MADE, the folder that CMD... fills in its working directory;
+# once NAME SOURCE CMD...: sets BUILT, the folder that CMD... fills in its working directory;
 # made once for all tests of a build, and again when SOURCE is newer.
 once() {
-	MADE=$B/work/$1
+	BUILT=$B/work/$1
 	mkdir -p "$B/work" || return
 	(
 		flock 9
-		[[ ! $MADE -nt $2 ]] || exit 0
-		rm -rf "$MADE" "$MADE.new" && mkdir "$MADE.new" && cd "$MADE.new" && "${@:3}" 9>&- &&
-			touch . && chmod -R a+rX . && mv "$MADE.new" "$MADE"
-	) 9>"$MADE.lock"
+		[[ ! $BUILT -nt $2 ]] || exit 0
+		rm -rf "$BUILT" "$BUILT.new" && mkdir "$BUILT.new" && cd "$BUILT.new" && "${@:3}" 9>&- &&
+			touch . && chmod -R a+rX . && mv "$BUILT.new" "$BUILT"
+	) 9>"$BUILT.lock"
 }
 _build_go() { # SOURCE
 	GOCACHE=$W/cache GOPATH=$W/go GO111MODULE=off CGO_ENABLED=0 go build -o prog "$1" && rm -rf "$W/cache"
@@ -239,9 +239,9 @@ _build_go() { # SOURCE
 go_prog() { # ./prog from SOURCE
 	need go
 	once "go-$(basename "$1" .go)" "$1" _build_go "$1" || skip "go build does not work here"
-	cp "$MADE/prog" .
+	cp "$BUILT/prog" .
 }
-java_classes() { # of SOURCE, in the folder MADE
+java_classes() { # of SOURCE, in the folder BUILT
 	need java javac
 	once "java-$(basename "$1" .java)" "$1" javac -d . "$1" || skip "javac does not work here"
 }

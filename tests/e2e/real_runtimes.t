@@ -5,7 +5,7 @@
 jvm() { # DOOR USER
 	java_classes "$WORK/Work.java"
 	# The JVM takes SIGUSR2 for itself: the doorbell needs another one.
-	SIGNAL=40 "$1" "$2" java -Xmx256m -cp "$MADE" Work "@$3"
+	SIGNAL=40 "$1" "$2" java -Xmx256m -cp "$BUILT" Work "@$3"
 }
 
 nodejs() { # DOOR USER

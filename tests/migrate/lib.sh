@@ -153,14 +153,13 @@ one_copy_ran() {
 	[[ -z $bad ]] || fail "the numbers are not 1, 2, 3, ...: line $bad"
 }
 
-# The pids of this test's counters that run or stand, in COUNTERS.  Forks nothing.
+# The pids of this test's counters that run or stand, in COUNTERS.  Forks nothing, and asks
+# for nothing that is in their memory: it may not have come yet.
 _find_counters() {
-	local p args
+	local p
 	COUNTERS=()
 	for p in /proc/[0-9]*; do
-		[[ $p/exe -ef $COUNTER ]] || continue
-		mapfile -d '' args <"$p/cmdline"
-		[[ ${args[*]} == *"$W/numbers"* ]] && alive "${p#/proc/}" && COUNTERS+=("${p#/proc/}")
+		[[ $p/exe -ef $COUNTER && $p/cwd -ef $W ]] && alive "${p#/proc/}" && COUNTERS+=("${p#/proc/}")
 	done
 } 2>/dev/null
 counters() { _find_counters; ((${#COUNTERS[@]} == 0)) || printf '%s\n' "${COUNTERS[@]}"; }

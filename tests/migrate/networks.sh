@@ -112,7 +112,7 @@ python() {
 }
 jvm() {
 	java_classes "$WORK/Pool.java"
-	goes_on_the_same "$1" "$2" java -Xmx128m -XX:-UsePerfData -cp "$MADE" Pool 0
+	goes_on_the_same "$1" "$2" java -Xmx128m -XX:-UsePerfData -cp "$BUILT" Pool 0
 }
 clr() {
 	need mono mcs

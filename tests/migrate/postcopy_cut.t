@@ -50,7 +50,8 @@ cut_for_long() { # hand|itself
 	wait_for 20 settle_there 1 "the connection is cut, 'godwit settle' there makes another; [1-9] of its threads waits? for a page"
 	(on alpha timeout 60 "$GODWIT" settle) >settle.out && fail "settled without an answer"
 	rm cut
-	[[ $1 == hand ]] || wait_for 45 gone "$PID"
+	[[ $1 == itself ]] || (on alpha timeout 60 "$GODWIT" settle) >settle.out 2>&1 || fail "$(cat settle.out)"
+	wait_for 45 gone "$PID"
 	settled over
 	wait_for 10 has serve.err 'has all its memory'
 	it_says 0 'nothing to settle'

@@ -76,7 +76,7 @@ java_moves() {
 	become user
 	two_hosts
 	java_classes "$TOP/tests/e2e/work/Work.java"
-	local words=(java -Xmx256m -XX:-UsePerfData -cp "$MADE" Work 30000)
+	local words=(java -Xmx256m -XX:-UsePerfData -cp "$BUILT" Work 30000)
 	(as "${words[@]}") </dev/null 2>/dev/null | tail -n 1 >want
 	grep -q '^result ' want || fail "it does not run uncut"
 	serve_on beta
