@@ -157,11 +157,13 @@ note_pid() { _born "$1" && echo "$1 $BORN" >>"$TRY_DIR/pids"; }
 
 # Ends what a test left: the processes it noted, and any that work in its folder.
 _sweep() {
-	local pid born line
+	local pid born line lines
 	[[ -e $1/pids ]] && while read -r pid born; do
 		_born "$pid" && [[ $BORN == "$born" ]] && kill -9 "$pid"
 	done <"$1/pids" 2>/dev/null
-	stat -c '%N' /proc/[0-9]*/cwd 2>/dev/null | while read -r line; do
+	# First the whole list: stat works there, too, and would be ended in the middle of it.
+	mapfile -t lines < <(stat -c '%N' /proc/[0-9]*/cwd 2>/dev/null)
+	for line in "${lines[@]}"; do
 		[[ $line == *"-> '$1"* ]] || continue
 		pid=${line#*/proc/}
 		pid=${pid%%/*}
