@@ -208,7 +208,7 @@ static int capture(struct capture *c, struct process *p, struct err *err)
 	uint64_t budget = CONTENTS_MAX;
 	struct dirent *e;
 
-	c->has_leases = lease_is_held(c->remote->pid, 0);
+	c->has_leases = lease_is_any(c->remote->procfd);
 	if (!d) {
 		if (fd >= 0)
 			close(fd);

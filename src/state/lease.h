@@ -4,8 +4,10 @@
 
 #include "state/file_kinds.h"
 
+/* Has any descriptor of the process, whose /proc/PID procfd is, a lease? */
+bool lease_is_any(int procfd);
 /* Is there a lease for writing on the file of that inode, held by process pid?  Who opens the
- * file would break it.  ino 0: on any file. */
+ * file would break it.  Slow. */
 bool lease_is_held(pid_t pid, uint64_t ino);
 /* The one that the program holds by that open file, or NULL. */
 const struct file_lock *lease_of(const struct open_file *f);
