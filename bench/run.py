@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 
-from measure import (MIB, PAIRS, READ, ROWS, SMALL_PAIRS, WRITE, Control, Criu, Failed, Godwit, Running,
+from measure import (MIB, PAIRS, PATIENCE, READ, ROWS, SMALL_PAIRS, WRITE, Control, Criu, Failed, Godwit, Running,
                      Subject, Table, end_children, machine, ms, program, run)
 import chart
 import images
