@@ -193,7 +193,7 @@ guardian_dies() { # POINT WHERE
 	count_on alpha
 	GODWIT_FAULT=$1 migrate_from alpha "root@$BETA" --ssh "$SSH" --remote-godwit "$REMOTE" --timeout 5
 	wait_for 30 _count_is 1
-	if [[ $2 == here ]]; then alive "$PID"; else gone "$PID"; fi || fail "it goes on on the wrong side"
+	on_side "$2"
 	goes_on
 	one_copy_ran
 	kill -9 "$(counters)"
