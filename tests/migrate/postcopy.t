@@ -92,7 +92,7 @@ hops() {
 		done
 		[[ $RC == 0 ]] || fail "hop $i: exit status $RC"
 		wait_for 30 _count_is 1
-		PID=$(counters)
+		PID=${COUNTERS[0]}
 		nothing_left
 		goes_on
 	done

@@ -49,7 +49,7 @@ churn_hops() {
 		# A stack that jumps may ask for another try; nothing is lost by it.
 		[[ $RC == 0 ]] || says 'try again' || fail "hop $i: exit status $RC"
 		wait_for 30 _count_is 1
-		PID=$(counters)
+		PID=${COUNTERS[0]}
 		goes_on
 	done
 	finish_counter over

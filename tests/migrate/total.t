@@ -194,7 +194,7 @@ to_and_fro() {
 		fi
 		[[ $RC == 0 ]] || fail "hop $i: exit status $RC"
 		wait_for 30 _count_is 1
-		PID=$(counters)
+		PID=${COUNTERS[0]}
 		goes_on
 	done
 	finish_counter over
