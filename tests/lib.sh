@@ -381,6 +381,18 @@ finish_off() {
 	for p in "${all[@]}"; do wait_for 10 gone "$p"; done
 }
 
+# The images of checkpoints that said all is well restart, each with its own end.
+revive_all() { # IMAGE...
+	finish_off
+	: >"$CTL/release"
+	local image
+	for image; do
+		echo ready >out
+		expect 0 "$GODWIT" restart "$image"
+		[[ $(tail -n 1 out) == ok ]] || fail "$image: the program does not say ok"
+	done
+}
+
 # Lets the subject verify itself: exit status 0 and a last line `ok` on its stdout.
 verdict() {
 	local rc file=${1:-out}

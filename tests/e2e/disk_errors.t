@@ -68,18 +68,6 @@ may_fail() { [[ $CALL == flock\ * || $CALL == close\ * || $CALL == fchmod\ * ]];
 # An image below is looked for at two names, either of which will do.
 other_name_will_do() { [[ $CALL != */"$NEWEST" ]] && OTHERS=$((${OTHERS-0} + 1)) && ((OTHERS <= 20)); }
 
-# The images of checkpoints that said all is well restart, each with its own end.
-revive_all() { # IMAGE...
-	finish_off
-	: >"$CTL/release"
-	local image
-	for image; do
-		echo ready >out
-		expect 0 "$GODWIT" restart "$image"
-		[[ $(tail -n 1 out) == ok ]] || fail "$image: the program does not say ok"
-	done
-}
-
 checkpoints() { # KIND WHAT OPTION...
 	become user
 	local kind=$1 what=$2 i sum good=() n=0

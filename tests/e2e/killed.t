@@ -53,17 +53,6 @@ unharmed() {
 	[[ -z $(find "/proc/$PID/fd" -lname '*userfaultfd*' 2>/dev/null) ]] || fail "a userfaultfd is left"
 }
 
-revives() { # IMAGE...
-	finish_off
-	: >"$CTL/release"
-	local image
-	for image; do
-		echo ready >out
-		expect 0 "$GODWIT" restart "$image"
-		[[ $(tail -n 1 out) == ok ]] || fail "$image: the program does not say ok"
-	done
-}
-
 checkpoints() { # OPTION
 	become user
 	launch "$SUBJECTS/mem_written" "$CTL" 4 20 2
@@ -88,7 +77,7 @@ checkpoints() { # OPTION
 	enough
 	expect 0 "$GODWIT" checkpoint "$PID" $1 -o last
 	[[ -e $last ]] || last=last
-	revives last $last
+	revive_all last $last
 }
 
 # --- commands on images ---

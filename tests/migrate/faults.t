@@ -35,14 +35,7 @@ in_doubt() { # TARGET-POINT WHERE HOW
 	settled "$2"
 	[[ -z $(ls state-alpha) ]] || fail "left: $(ls state-alpha)"
 }
-_target_stands() {
-	local p
-	for p in $(pgrep -f "$GODWIT serve"; pgrep -x godwit-guardian); do
-		[[ $p != "$SERVE" && $(readlink "/proc/$p/cwd") == "$W" ]] || continue
-		grep -q '^State:.T (stopped' "/proc/$p/status" 2>/dev/null && STANDS=$p && return 0
-	done
-	return 1
-}
+
 _no_records() { [[ -z $(ls state-alpha) ]]; }
 LIMIT=120 BESIDE=1 try in_doubt_is_settled_by_hand in_doubt "let go" over hand
 LIMIT=150 BESIDE=1 try in_doubt_is_settled_by_itself in_doubt "commit heard" either itself

@@ -211,6 +211,16 @@ serve_there() {
 	PORT=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' serve.err)
 }
 
+# A process of the destination stands at its fault point (GODWIT_FAULT_STOP); sets STANDS.
+_target_stands() {
+	local p
+	for p in $(pgrep -f "$GODWIT serve"; pgrep -x godwit-guardian); do
+		[[ $p != "$SERVE" && $(readlink "/proc/$p/cwd") == "$W" ]] || continue
+		grep -q '^State:.T (stopped' "/proc/$p/status" 2>/dev/null && STANDS=$p && return 0
+	done
+	return 1
+}
+
 # Where the program goes on: here, over, or either.  One that is dying has no memory and is counted
 # no more, while it still is there for a moment.
 on_side() {

@@ -273,14 +273,7 @@ in_doubt() {
 	has_its_locks
 	settled here
 }
-_target_stands() {
-	local p
-	for p in $(pgrep -f "$GODWIT serve"; pgrep -x godwit-guardian); do
-		[[ $p != "$SERVE" && $(readlink "/proc/$p/cwd") == "$W" ]] || continue
-		grep -q '^State:.T (stopped' "/proc/$p/status" 2>/dev/null && STANDS=$p && return 0
-	done
-	return 1
-}
+
 LIMIT=120 try in_doubt_it_is_resumed_with_its_locks in_doubt
 
 finish
