@@ -72,6 +72,57 @@ static struct tracee *find(struct remote *r, pid_t tid)
 	return NULL;
 }
 
+/*
+ * Of a process whose first thread has ended: do the others end as well?  Each of them has its
+ * SIGKILL pending (kernel/signal.c, zap_other_threads()) or is on its way (PF_EXITING).
+ */
+static bool all_are_ending(const struct remote *r)
+{
+	static const uint64_t pf_exiting = 4; /* include/linux/sched.h */
+	int fd = openat(r->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *d;
+	bool all = true;
+
+	if (!dir) {
+		io_close_fd(&fd);
+		return true;
+	}
+	while (all && (d = readdir(dir))) {
+		__cleanup_buf struct buf stat = {0}, status = {0};
+		struct err ignored = ERR_INIT;
+		struct proc_stat st;
+		struct proc_status pending;
+		char name[40];
+
+		if (atoi(d->d_name) <= 0)
+			continue;
+		snprintf(name, sizeof(name), "%.20s/stat", d->d_name);
+		if (io_read_file(fd, name, &stat) || proc_parse_stat(stat.p, &st, &ignored) ||
+		    st.state == 'Z' || st.state == 'X' || st.flags & pf_exiting)
+			continue;
+		snprintf(name, sizeof(name), "%.20s/status", d->d_name);
+		all = io_read_file(fd, name, &status) ||
+		      proc_parse_status(status.p, &pending, &ignored) ||
+		      pending.sig_pending & 1ull << (SIGKILL - 1);
+	}
+	closedir(dir);
+	return all;
+}
+
+/* A thread that has taken its SIGKILL and is not on its way yet shows neither: look again. */
+static bool process_is_ending(const struct remote *r)
+{
+	struct timespec step = {.tv_nsec = 10 * 1000 * 1000};
+
+	for (int i = 0; i < 5; i++) {
+		if (all_are_ending(r))
+			return true;
+		nanosleep(&step, NULL);
+	}
+	return false;
+}
+
 static int explain_denied(struct remote *r, int error, struct err *err)
 {
 	struct proc_status st;
@@ -104,6 +155,8 @@ static int explain_denied(struct remote *r, int error, struct err *err)
 		if (stat.num_threads < 2)
 			return err_set(err, -ESRCH, "process %d has ended (it is a zombie)",
 				       r->pid);
+		if (process_is_ending(r))
+			return err_set(err, -ESRCH, "process %d is ending", r->pid);
 		return err_refuse_as(err, REFUSED_LEADER,
 				     "the first thread of process %d has ended, others run on",
 				     r->pid);

@@ -136,6 +136,25 @@ ends() { # OPTION
 	note "$saved of $i were saved"
 }
 
+# Asked for again and again while it ends: never taken for one that goes on without its first thread.
+asked_while_it_ends() {
+	become user
+	local i meanwhile=0
+	for ((i = 0; i < ${RACES:-4}; i++)); do
+		launch "$SUBJECTS/ends_slowly" "$CTL" 400
+		wait_ready
+		: >"$CTL/release"
+		while run "$GODWIT" checkpoint "$PID" -o img && [[ $RC != 1 ]] || has cmd.err 'is ending'; do
+			[[ $RC != 3 ]] || fail "refused: $(cat cmd.err)"
+			! has cmd.err 'is ending' || meanwhile=$((meanwhile + 1))
+			rm -f img
+		done
+		wait "$PID" || fail "the program ended with $?"
+		rm -f "$CTL/release" out
+	done
+	note "$meanwhile times while it was ending"
+}
+
 # Nothing of ours listens anywhere unless told to: a checkpoint does not, and what only
 # restarts could not even.
 no_listener() {
@@ -170,5 +189,6 @@ done
 for a in "${all[@]}"; do
 	LIMIT=$((60 + ${RACES:-0})) try "it_ends_meanwhile_${a#--}" ends "$a"
 done
+try it_is_asked_for_while_it_ends asked_while_it_ends
 try the_tool_does_not_listen no_listener
 finish

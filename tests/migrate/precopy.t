@@ -76,17 +76,18 @@ java_moves() {
 	become user
 	two_hosts
 	java_classes "$TOP/tests/e2e/work/Work.java"
-	local words=(java -Xmx256m -XX:-UsePerfData -cp "$BUILT" Work 30000)
+	local words=(java -Xmx256m -XX:-UsePerfData -cp "$BUILT" Work 6000)
 	(as "${words[@]}") </dev/null 2>/dev/null | tail -n 1 >want
 	grep -q '^result ' want || fail "it does not run uncut"
 	serve_on beta
-	pipe_on alpha "${words[@]}"
+	pipe_on alpha "${words[@]}" "$W/moved"
 	wait_alive "$PID" 60 has out '^200$'
 	migrate_from alpha "tls://$BETA:$PORT" --key key ${MODE:+--mode=$MODE}
 	[[ $RC == 0 ]] || fail "exit status $RC"
 	has out '^result' && fail "it had ended before it moved"
 	# It writes now more, now less: no reason to go on for ever.
 	(($(grep -c 'MiB .* ms$' cmd.err) < 32)) || fail "as many rounds as there may be"
+	touch moved
 	wait_for 120 has over '^result '
 	[[ $(tail -n 1 over) == "$(cat want)" ]] || fail "another result than uncut: $(tail -n 1 over)"
 }
