@@ -32,6 +32,8 @@ int remote_died(struct remote *r, struct err *err);
 
 /* Of a thread that has just stopped: reads what remote_xstate and remote_rseq will want. */
 void remote_read_early(struct remote *r, struct tracee *t);
+/* When all have stopped: is what was read early still so? */
+void remote_read_again(struct remote *r);
 
 /* --- scratch.c --- */
 
@@ -45,6 +47,16 @@ size_t remote_call_cap(size_t max_threads);
 void remote_unmap_scratch(struct remote *r);
 /* Writes the units of threads [from, n) to the scratch mapping. */
 int remote_write_units(struct remote *r, size_t from, struct err *err) __must_check;
+
+/* --- spread.c --- */
+
+/* One per loop that wakes many threads; starts as zeros. */
+struct remote_spread {
+	size_t woken;
+	long preempted;
+};
+/* To be called for each of them, before. */
+void remote_spread(struct remote_spread *s);
 
 /*
  * wait.c: waits until a thread of ours reports, as waitpid(2) does.  0 and *status; -ECHILD: it

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -48,6 +49,18 @@ int remote_read_force(const struct remote *r, uint64_t addr, void *buf, size_t l
 int remote_write_force(const struct remote *r, uint64_t addr, const void *buf, size_t len)
 {
 	return io_pwrite_all(r->memfd, buf, len, addr);
+}
+
+int remote_stat(const struct remote *r, struct proc_stat *ret, struct err *err)
+{
+	__cleanup_buf struct buf b = {0};
+	char name[40];
+	int e;
+
+	snprintf(name, sizeof(name), "task/%d/stat", r->pid);
+	if ((e = io_read_file(r->procfd, name, &b)))
+		return err_sys(err, e, "cannot read /proc/%d/%s", r->pid, name);
+	return proc_parse_stat(b.p, ret, err);
 }
 
 int remote_getfd(const struct remote *r, int fd)

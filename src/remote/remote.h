@@ -21,6 +21,7 @@
 #include "arch/x86_64/unit.h"
 #include "base/err.h"
 #include "proc/maps.h"
+#include "proc/status.h"
 #include "remote/program.h"
 
 /* rseq(2) of a thread, as it was registered; addr == 0: it was not. */
@@ -42,9 +43,11 @@ struct tracee {
 	uint64_t sigmask;             /* the program's */
 	bool knows_rseq;              /* it is in rseq */
 	struct remote_rseq rseq;
-	bool knows_files; /* it is in own_files */
-	bool own_files;   /* not the leader's descriptors: clone without CLONE_FILES */
-	size_t kept_at;   /* its vector registers stand at kept_at - 1 in remote.kept, if any do */
+	bool knows_files;     /* it is in own_files */
+	bool own_files;       /* not the leader's descriptors: clone without CLONE_FILES */
+	bool knows_directory; /* it is in own_directory */
+	bool own_directory;   /* not the leader's: clone without CLONE_FS, unshare */
+	size_t kept_at; /* its vector registers stand at kept_at - 1 in remote.kept, if any do */
 };
 
 /* One stopped process. */
@@ -56,6 +59,7 @@ struct remote {
 	size_t n, cap;
 	int options;                   /* of ptrace, for the leader, outside of single calls */
 	pid_t max_tid;                 /* the highest of those that were seized */
+	pid_t read_first;              /* the first that was read while others ran, or 0 */
 	int bell;                      /* signal by which a unit reports that its list is done */
 	bool parked;                   /* what it stands in is for it to finish: remote_park */
 	bool stop_held;                /* a SIGSTOP came meanwhile: given back on release */
@@ -170,8 +174,13 @@ int remote_run_each(struct remote *r, const struct call *calls, size_t n, size_t
 /* Vector registers of a stopped thread, as NT_X86_XSTATE has them: to buf, which has *len
  * bytes; *len becomes what there is.  0 or a negative errno. */
 int remote_xstate(const struct tracee *t, void *buf, size_t *len) __must_check;
+/* /proc/PID/stat of its first thread alone: that of the process adds up the times of all threads,
+ * 0.2 us each (fs/proc/array.c, do_task_stat()). */
+int remote_stat(const struct remote *r, struct proc_stat *ret, struct err *err) __must_check;
 /* Has it a table of descriptors that is not the leader's? */
 bool remote_has_own_files(const struct remote *r, struct tracee *t);
+/* And a working directory? */
+bool remote_has_own_directory(const struct remote *r, struct tracee *t);
 /* Its restartable sequences; none where the kernel knows none.  0 or a negative errno. */
 int remote_rseq(struct tracee *t, struct remote_rseq *ret) __must_check;
 

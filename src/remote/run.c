@@ -82,23 +82,6 @@ int remote_run(struct remote *r, struct program *p, struct err *err)
 	return 0;
 }
 
-/*
- * A signal like the bell came from elsewhere before the thread had made all its calls,
- * or a call was not answered as expected.  (For all the others the results tell that
- * they are done, and nobody need look at their registers: 1.4 us a thread.)
- */
-static int wait_again(struct remote *r, size_t thread, struct err *err)
-{
-	struct tracee *t = &r->threads[thread];
-	struct user_regs_struct regs;
-
-	if (remote_has_rung(t, remote_unit(r, thread)))
-		return 0;
-	if (ptrace(PTRACE_CONT, t->tid, 0, 0))
-		return remote_died(r, err);
-	return remote_wait_bell(r, t, remote_unit(r, thread), &regs, err);
-}
-
 static int read_calls(struct remote *r, struct wire_call *w, size_t n, struct err *err)
 {
 	int ret = remote_read(r, r->calls, w, n * sizeof(*w));
@@ -106,32 +89,71 @@ static int read_calls(struct remote *r, struct wire_call *w, size_t n, struct er
 	return ret ? err_sys(err, ret, "cannot read from the scratch mapping") : 0;
 }
 
-static int wait_group(struct remote *r, size_t first, size_t count, size_t n, struct wire_call *w,
-		      struct err *err)
+/* Nobody looks at its registers (1.4 us a thread): the results will tell whether it is done. */
+static int finish_one(struct remote *r, size_t thread, struct err *err)
 {
-	bool again = false;
+	int ret = remote_wait_bell(r, &r->threads[thread], 0, NULL, err);
+
+	if (ret)
+		return ret;
+	return remote_give_back(&r->threads[thread]) ? remote_died(r, err) : 0;
+}
+
+static int enter_one(struct remote *r, size_t thread, uint64_t calls, size_t n, struct err *err)
+{
+	struct tracee *t = &r->threads[thread];
+	struct user_regs_struct regs = t->regs;
+
+	arch_enter_list(&regs, remote_unit(r, thread), calls, n);
+	return remote_enter(r, t, &regs, err);
+}
+
+/*
+ * A signal like the bell came from elsewhere before the thread had made all its calls: it makes
+ * them again, from where they stand.
+ */
+static int run_again(struct remote *r, size_t thread, uint64_t calls, size_t n, struct err *err)
+{
+	struct user_regs_struct regs;
+	int ret = enter_one(r, thread, calls, n, err);
+
+	if (!ret)
+		ret = remote_wait_bell(r, &r->threads[thread], remote_unit(r, thread), &regs, err);
+	return ret;
+}
+
+/* So many threads are on their way at once: the first of them is done when the last is woken,
+ * and what is left to do for it costs nothing while others run. */
+#define ON_THEIR_WAY 250u
+
+static int run_all(struct remote *r, size_t first, size_t count, size_t n, struct err *err)
+{
+	struct remote_spread spread = {0};
+	size_t done = 0;
 	int ret;
 
-	/* The last first: while we sleep until it is done, both cores run the
-	 * others, and most of them have stopped when we come to ask. */
-	for (size_t i = count; i-- > 0;)
-		if ((ret = remote_wait_bell(r, &r->threads[first + i], 0, NULL, err)))
+	for (size_t i = 0; i < count; i++) {
+		uint64_t calls = r->calls + i * n * sizeof(struct wire_call);
+
+		remote_spread(&spread);
+		if ((ret = enter_one(r, first + i, calls, n, err)))
 			return ret;
-	if ((ret = read_calls(r, w, count * n, err)))
-		return ret;
-	for (size_t i = 0; i < count; i++)
-		if (w[i * n + n - 1].ret == NOT_MADE) {
-			again = true;
-			if ((ret = wait_again(r, first + i, err)))
-				return ret;
-		}
-	return again ? read_calls(r, w, count * n, err) : 0;
+		if (i >= ON_THEIR_WAY && (ret = finish_one(r, first + done++, err)))
+			return ret;
+	}
+	/* The last first: while we sleep until it is done, all cores run the others, and most of
+	 * them have stopped when we come to ask. */
+	for (size_t i = count; i-- > done;)
+		if ((ret = finish_one(r, first + i, err)))
+			return ret;
+	return 0;
 }
 
 /* Calls and data of one group of threads, laid out one thread after the other. */
 static int run_group(struct remote *r, size_t first, size_t count, const struct call *calls,
 		     size_t n, size_t data_len, struct wire_call *w, uint8_t *data, struct err *err)
 {
+	bool again = false;
 	int ret;
 
 	for (size_t i = 0; i < count; i++)
@@ -145,15 +167,15 @@ static int run_group(struct remote *r, size_t first, size_t count, const struct 
 		}
 	if ((ret = remote_write(r, r->calls, w, count * n * sizeof(*w))))
 		return err_sys(err, ret, "cannot write to the scratch mapping");
-	for (size_t i = 0; i < count; i++) {
-		struct tracee *t = &r->threads[first + i];
-		struct user_regs_struct regs = t->regs;
-
-		arch_enter_list(&regs, remote_unit(r, first + i), r->calls + i * n * sizeof(*w), n);
-		if ((ret = remote_enter(r, t, &regs, err)))
-			return ret;
-	}
-	if ((ret = wait_group(r, first, count, n, w, err)))
+	if ((ret = run_all(r, first, count, n, err)) || (ret = read_calls(r, w, count * n, err)))
+		return ret;
+	for (size_t i = 0; i < count; i++)
+		if (w[i * n + n - 1].ret == NOT_MADE) {
+			again = true;
+			if ((ret = run_again(r, first + i, r->calls + i * n * sizeof(*w), n, err)))
+				return ret;
+		}
+	if (again && (ret = read_calls(r, w, count * n, err)))
 		return ret;
 	if ((ret = remote_read(r, r->data, data, count * data_len)))
 		return err_sys(err, ret, "cannot read from the scratch mapping");

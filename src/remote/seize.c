@@ -466,12 +466,11 @@ static int take_new(struct remote *r, size_t from, struct err *err)
  * may still be counted: then the list decides. */
 static bool are_all(const struct remote *r)
 {
-	__cleanup_buf struct buf b = {0};
 	struct err ignored = ERR_INIT;
 	struct proc_stat st;
 
-	return !io_read_file(r->procfd, "stat", &b) && !proc_parse_stat(b.p, &st, &ignored) &&
-	       st.num_threads > 0 && (size_t)st.num_threads == r->n;
+	return !remote_stat(r, &st, &ignored) && st.num_threads > 0 &&
+	       (size_t)st.num_threads == r->n;
 }
 
 static int by_tid(const void *a, const void *b)
@@ -510,6 +509,7 @@ static int seize_all(struct remote *r, struct err *err)
 		fault_point("threads stopped");
 	} while (fresh && !are_all(r));
 	sort_threads(r);
+	remote_read_again(r);
 	if (r->memfd < 0)
 		r->memfd = openat(r->procfd, "mem", O_RDWR | O_CLOEXEC);
 	if (r->memfd < 0)

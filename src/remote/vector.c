@@ -54,6 +54,37 @@ bool remote_has_own_files(const struct remote *r, struct tracee *t)
 	return t->own_files;
 }
 
+bool remote_has_own_directory(const struct remote *r, struct tracee *t)
+{
+	if (!t->knows_directory)
+		t->own_directory =
+			t->tid != r->pid && syscall(SYS_kcmp, r->pid, t->tid, KCMP_FS, 0, 0) > 0;
+	t->knows_directory = true;
+	return t->own_directory;
+}
+
+/*
+ * What a leader that still ran has in common with the others may have changed
+ * (unshare(2)), then for those that were asked before: the first of them tells.
+ */
+void remote_read_again(struct remote *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		struct tracee *t = &r->threads[i];
+		struct tracee was = *t;
+
+		if (t->tid != r->read_first)
+			continue;
+		t->knows_files = t->knows_directory = false;
+		if (remote_has_own_files(r, t) == was.own_files &&
+		    remote_has_own_directory(r, t) == was.own_directory)
+			return;
+		for (size_t k = 0; k < r->n; k++)
+			r->threads[k].knows_files = r->threads[k].knows_directory = false;
+		return;
+	}
+}
+
 int remote_rseq(struct tracee *t, struct remote_rseq *ret)
 {
 	int error = t->knows_rseq ? 0 : ask_rseq(t);
@@ -81,6 +112,9 @@ void remote_read_early(struct remote *r, struct tracee *t)
 	/* What fails here is asked again later, and told then. */
 	t->knows_rseq = !ask_rseq(t);
 	(void)remote_has_own_files(r, t);
+	(void)remote_has_own_directory(r, t);
+	if (!r->read_first)
+		r->read_first = t->tid;
 	if (r->kept_len + len > KEPT_MAX)
 		return;
 	v = io_grow(r->kept, &r->kept_cap, r->kept_len + len, 1, &ignored);

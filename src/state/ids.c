@@ -45,8 +45,7 @@ static int read_owner(struct capture *c, struct process *p, struct err *err)
 				     "process %d runs with the rights of two users (%u and %u)",
 				     c->remote->pid, p->uid, p->euid);
 	}
-	b.len = 0;
-	if ((ret = state_read_proc(c, "stat", &b, err)) || (ret = proc_parse_stat(b.p, &stat, err)))
+	if ((ret = remote_stat(c->remote, &stat, err)))
 		return ret;
 	p->ppid = stat.ppid;
 	memcpy(p->comm, stat.comm, sizeof(p->comm));

@@ -182,7 +182,7 @@ static int capture_layout(struct capture *c, struct process *p, struct err *err)
 	struct program prog;
 	int ret;
 
-	if ((ret = state_read_proc(c, "stat", &b, err)) || (ret = proc_parse_stat(b.p, &st, err)))
+	if ((ret = remote_stat(c->remote, &st, err)))
 		return ret;
 	mm->start_code = st.start_code;
 	mm->end_code = st.end_code;
@@ -194,7 +194,6 @@ static int capture_layout(struct capture *c, struct process *p, struct err *err)
 	mm->arg_end = st.arg_end;
 	mm->env_start = st.env_start;
 	mm->env_end = st.env_end;
-	b.len = 0;
 	if ((ret = state_read_proc(c, "auxv", &b, err)))
 		return ret;
 	mm->auxv = b.p;

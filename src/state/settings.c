@@ -73,12 +73,11 @@ static uint32_t answer(const struct wire_call *c)
  * (restart/ids.c): that is no setting of the program's. */
 static bool is_ours(struct capture *c, size_t i, uint32_t signal)
 {
-	__cleanup_buf struct buf b = {0};
 	struct err ignored = ERR_INIT;
 	struct proc_stat st;
 
-	return i == 0 && signal == SIGKILL && !io_read_file(c->remote->procfd, "stat", &b) &&
-	       !proc_parse_stat(b.p, &st, &ignored) && proc_has_comm(st.ppid, STATE_PARENT_COMM);
+	return i == 0 && signal == SIGKILL && !remote_stat(c->remote, &st, &ignored) &&
+	       proc_has_comm(st.ppid, STATE_PARENT_COMM);
 }
 
 void settings_take(struct capture *c, struct process *p, size_t i, const struct wire_call *calls,

@@ -1,6 +1,5 @@
 /* Working directory, umask, personality, resource limits, no_new_privs. */
 #include <errno.h>
-#include <linux/kcmp.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,10 +49,10 @@ static int read_link(struct capture *c, const char *name, char **ret, struct err
 /* Threads that do not share the leader's directory (clone without CLONE_FS, unshare). */
 static int refuse_own_directory(const struct capture *c, struct err *err)
 {
-	const struct remote *r = c->remote;
+	struct remote *r = c->remote;
 
 	for (size_t i = 1; i < r->n; i++)
-		if (syscall(SYS_kcmp, r->pid, r->threads[i].tid, KCMP_FS, 0, 0) > 0)
+		if (remote_has_own_directory(r, &r->threads[i]))
 			return err_refuse_as(
 				err, REFUSED_OWN_DIRECTORY,
 				"cannot save thread %d of process %d: it has a working "

@@ -155,6 +155,29 @@ asked_while_it_ends() {
 	note "$meanwhile times while it was ending"
 }
 
+# Signals of the kind that is lent to us as the bell come from elsewhere all the time.
+flooded() {
+	become user
+	launch "$SUBJECTS/threads_1000" "$CTL"
+	wait_ready
+	(as /usr/bin/python3 -c '
+import os, signal, sys
+pid = int(sys.argv[1])
+while os.getppid() == int(sys.argv[2]):
+    for sig in signal.SIGURG, signal.SIGWINCH:
+        os.kill(pid, sig)' "$PID" $$) &
+	local flood=$! i
+	for ((i = 0; i < ${RACES:-6}; i++)); do
+		expect 0 "$GODWIT" checkpoint "$PID" -o img
+		expect 0 "$GODWIT" verify img
+	done
+	kill $flood
+	expect 0 "$GODWIT" checkpoint "$PID" -o img --kill
+	wait "$PID" 2>/dev/null
+	OUT=over ERR=err2 launch "$GODWIT" restart img
+	verdict
+}
+
 # Nothing of ours listens anywhere unless told to: a checkpoint does not, and what only
 # restarts could not even.
 no_listener() {
@@ -189,6 +212,7 @@ done
 for a in "${all[@]}"; do
 	LIMIT=$((60 + ${RACES:-0})) try "it_ends_meanwhile_${a#--}" ends "$a"
 done
+LIMIT=120 try a_flood_of_signals_like_ours flooded
 try it_is_asked_for_while_it_ends asked_while_it_ends
 try the_tool_does_not_listen no_listener
 finish

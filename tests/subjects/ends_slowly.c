@@ -22,7 +22,8 @@ int main(int argc, char **argv)
 	/* Small pages are given back one by one. */
 	must(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
 	size_t size = (size_t)(argc > 2 ? atol(argv[2]) : 16) << 20;
-	char *p = must(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	char *p =
+		must(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 
 	memset(p, 1, size);
 	if (pthread_create(&t, NULL, asleep, NULL))
