@@ -96,14 +96,15 @@ int remote_take_new_fd(struct remote *r, long nr, const uint64_t arg[6], struct 
 
 	if (n < 0)
 		return remote_died(r, err);
-	if (!t->borrowed || !r->calls)
+	if (!r->scratch)
 		return err_set(err, -EINVAL, "remote_take_new_fd: the target is not prepared");
 	memcpy(calls[0].arg, arg, sizeof(calls[0].arg));
 	if ((ret = remote_write(r, r->calls, calls, sizeof(calls))))
 		return err_sys(err, ret, "cannot write to the scratch mapping");
 	arch_enter_list(&regs, remote_unit(r, 0), r->calls, ARRAY_SIZE(calls));
-	if (ptrace(PTRACE_SETREGS, t->tid, 0, &regs) ||
-	    ptrace(PTRACE_SETOPTIONS, t->tid, 0, r->options | PTRACE_O_TRACESYSGOOD))
+	if ((ret = remote_lend(r, t, &regs, err)))
+		return ret;
+	if (ptrace(PTRACE_SETOPTIONS, t->tid, 0, r->options | PTRACE_O_TRACESYSGOOD))
 		return remote_died(r, err);
 	if ((ret = run_to_exit(r, t, &got, err)))
 		return ret;
