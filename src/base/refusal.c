@@ -126,6 +126,17 @@ static const struct {
 				 "let the program read them first"},
 	[REFUSED_MULTICAST] = {"a UDP socket that is in a multicast group",
 			       "let it leave the group before the checkpoint"},
+	[REFUSED_PTY_CONTROLS] = {"a pseudo-terminal's master whose slave controls a session",
+				  "checkpoint the program that runs in the terminal instead, or "
+				  "let its session give the terminal up (TIOCNOTTY)"},
+	[REFUSED_PTY_FOREIGN] =
+		{"a pseudo-terminal's master, of which another process has an end, too",
+		 TREES "checkpoint when that process has ended"},
+	[REFUSED_PTY_UNOPENED] = {"a pseudo-terminal's master whose slave was never opened",
+				  "let the program open the slave before the checkpoint"},
+	[REFUSED_PTY_STATE] = {"a pseudo-terminal that is full, stopped, or not a plain terminal",
+			       "let the program read its bytes and packets, start its output "
+			       "(tcflow), or leave its line discipline first"},
 };
 
 const char *refusal_remedy(enum refusal kind)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "state/flight.h"
+#include "state/pty.h"
 
 /* Directories are seen from here, not from the program's own. */
 static char *absolute(const char *path)
@@ -23,6 +24,14 @@ static char *absolute(const char *path)
 	return ret;
 }
 
+static bool has_slave(const struct file_table *t, const struct open_file *f)
+{
+	for (size_t i = 0; f->kind == FILE_PTY && f->pty.is_master && i < t->nfiles; i++)
+		if (pty_is_slave(t, &t->files[i], f))
+			return true;
+	return false;
+}
+
 int files_give(struct process *p, int fd, const char *source, struct err *err)
 {
 	struct open_file *f =
@@ -33,6 +42,10 @@ int files_give(struct process *p, int fd, const char *source, struct err *err)
 	if (!f || flight_has(p->files, fd)) {
 		err_set(err, -EBADF, "the program has no descriptor %d", fd);
 		return err_hint(err, "godwit show --files lists those that it has");
+	}
+	if (has_slave(p->files, f)) {
+		err_set(err, -EINVAL, "descriptor %d is the master of a pseudo-terminal", fd);
+		return err_hint(err, "give the program something else for its slave first");
 	}
 	path = source[0] == '&' ? strdup("(given)") : absolute(source);
 	if (!path)

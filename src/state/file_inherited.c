@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "state/file_kinds.h"
+#include "state/pty.h"
 
 static bool is_same_object(const struct open_file *a, const struct open_file *b)
 {
@@ -72,6 +72,8 @@ static void notice_unread(const struct file_scan *s, const struct open_file *f)
 
 static int complete_inherited(struct file_scan *s, struct open_file *f, struct err *err)
 {
+	if (f->inherited.is_tty && pty_adopt(s->table, f))
+		return 0;
 	f->inherited.like = find_like(s->table, f);
 	if (f->inherited.like < 0 && !f->inherited.is_tty)
 		return file_refuse_as(s, err, REFUSED_FOREIGN_END,

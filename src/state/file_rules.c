@@ -131,6 +131,11 @@ static bool is_ptmx(const struct file_scan *s, const char *arg)
 	return S_ISCHR(s->st.st_mode) && (s->st.st_rdev == PTMX || link_begins(s, "/dev/pts/ptmx"));
 }
 
+static bool is_master(const struct file_scan *s, const char *arg)
+{
+	return is_ptmx(s, arg) && (s->info->flags & O_ACCMODE) == O_RDWR;
+}
+
 static bool is_terminal(const struct file_scan *s, const char *arg)
 {
 	unsigned m = major(s->st.st_rdev);
@@ -243,8 +248,9 @@ static const struct file_rule rules[] = {
 	{is_type, "d", FILE_DIRECTORY, NULL, NULL, NULL},
 	{is_type, "b", 0, "a block device", CLOSE_IT, NULL},
 	{is_plain_device, "", FILE_DEVICE, NULL, NULL, NULL},
-	{is_ptmx, "", 0, "the master of a pseudo-terminal",
-	 "checkpoint the program that runs in the terminal instead", NULL},
+	{is_master, "", FILE_PTY, NULL, NULL, NULL},
+	{is_ptmx, "", 0, "the master of a pseudo-terminal, open one way only",
+	 "let the program open it for reading and writing", NULL},
 	{is_terminal, "", FILE_INHERITED, NULL, NULL, NULL},
 	{is_type, "c", 0, "no support for this device", CLOSE_IT, "other devices"},
 	{link_begins, "pipe:[", FILE_PIPE, NULL, NULL, NULL},

@@ -441,7 +441,7 @@ const struct file_ops *file_ops_of(uint32_t kind)
 		&file_regular,    &file_directory, &file_device,  &file_inherited, &file_pipe,
 		&file_eventfd,    &file_epoll,     &file_timerfd, &file_signalfd,  &file_unix_pair,
 		&file_tcp_listen, &file_kernel,    &file_fifo,    &file_path,      &file_udp,
-		&file_unix_named, &file_unlinked,  &file_inotify, &file_given};
+		&file_unix_named, &file_unlinked,  &file_inotify, &file_given,     &file_pty};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i]->kind == kind)

@@ -40,6 +40,7 @@ enum file_kind {
 	FILE_UNIX_NAMED = 16, /* waits for connections, or for datagrams */
 	FILE_UNLINKED = 17,   /* without a name: its content is in the image */
 	FILE_INOTIFY = 18,
+	FILE_PTY = 19, /* of which the program has the master */
 	FILE_KIND_END,
 	FILE_GIVEN = 1000, /* by who restarts: in no image */
 };
@@ -163,6 +164,13 @@ struct open_file {
 		struct {
 			int32_t like; /* the shell's descriptor, 0 to 2; -1: path */
 		} given;
+		struct {
+			bool is_master;
+			uint32_t master;   /* index of its pair's master */
+			uint32_t number;   /* capture: N of /dev/pts/N */
+			uint64_t devpts;   /* capture: its file system, or 0 */
+			struct pty *state; /* a master's; state/pty.h */
+		} pty;
 		struct {
 			struct inotify_watch *watches; /* numbers ascend */
 			size_t n;

@@ -82,6 +82,14 @@ given_descriptors() {
 	[[ $(cat out3) == $'two\ngot two other-nine' ]] || fail "$(cat out3 err3)"
 }
 
+# A slave without its master would be a terminal that has hung up.
+given_terminal() {
+	make_image ptys
+	expect 1 "$GODWIT" restart --explain --fd=7=/dev/null myckpt
+	says 'descriptor 7 is the master of a pseudo-terminal' '^hint: .*slave first'
+	expect 0 "$GODWIT" restart --explain --fd=8=/dev/null --fd=7=/dev/null myckpt
+}
+
 killed_by_signal() { # the shell sees the program's own death
 	make_image
 	OUT=out2 ERR=err2 launch "$MYRESTART" myckpt
@@ -281,6 +289,7 @@ by_pipe_name() { # a relative name, a directory of another place
 
 for c in 0 1 7 255; do try "restart_ends_with_the_programs_status_$c" exit_status "exit $c" $c; done
 try given_descriptors given_descriptors
+try master_is_given_away_after_its_slave given_terminal
 try restart_ends_by_the_programs_signal exit_status "kill TERM" 143
 try restart_has_the_shells_streams streams
 try restart_is_killed_as_the_program killed_by_signal

@@ -14,6 +14,7 @@ for door in by_attach by_preload goes_on; do
 	LIMIT=120
 	try "python3_computes_${door}" tried $door user $py "$WORK/sieve.py" @400000
 	try "python3_with_threads_${door}" tried $door user $py "$WORK/threads.py" @40000
+	try "python3_with_a_terminal_${door}" tried $door user $py "$WORK/terminal.py" @20000
 	try "perl_${door}" tried $door user /usr/bin/perl "$WORK/words.pl" @50000
 	try "bash_${door}" tried $door user /bin/bash "$WORK/sums.sh" @400000
 done

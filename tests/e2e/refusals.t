@@ -72,7 +72,13 @@ refusals() {
 refuse user io_uring;io_uring;an io_uring
 refuse user tcp_established;established;TCP connections
 refuse_files user o_path;O_PATH;a place (O_PATH) that is not there any more
-refuse_files user device;(ptmx|terminal);the master of a pseudo-terminal
+refuse_files user device;one way;the master of a pseudo-terminal, open one way only
+refuse_files user pty_unopened;never opened;a pseudo-terminal's master whose slave was never opened
+refuse_files user pty_controls;controlling terminal;a pseudo-terminal's master whose slave controls a session
+refuse_files user pty_foreign;process [0-9]+ has it;a pseudo-terminal's master, of which another process has an end, too
+refuse_files user pty_stopped;stopped;a pseudo-terminal that is full, stopped, or not a plain terminal
+refuse_files user pty_status;packet mode;a pseudo-terminal that is full, stopped, or not a plain terminal
+refuse_files root pty_full;full;a pseudo-terminal that is full, stopped, or not a plain terminal
 refuse_files user inotify_unread;events;an inotify with events not yet read
 refuse_files user inotify_hidden;inode;an inotify of which a name cannot be found
 refuse_files user inotify_numbers;too high numbers;an inotify whose watches have too high numbers

@@ -178,6 +178,20 @@ SURROUNDINGS = [("cwd", "string"), ("root", "string"), ("umask", "u32"), ("perso
 
 OPTIONS = ("list", [("level", "i32"), ("name", "i32"), ("len", "u32"), ("value", 16)], 64)
 
+PTY = [(n, "u32") for n in ("iflag", "oflag", "cflag", "lflag", "ispeed", "ospeed", "rows", "columns", "xpixel",
+                            "ypixel", "modes")] + \
+      [("cc", 19), ("output", "blob"), ("input", ("list", [("data", "blob"), ("end", "u32")], 4000))]
+
+
+def pty(r):
+    v = r.read([("is_master", "bool"), ("master", "u32")])
+    if v["is_master"]:
+        v.update(r.read(PTY))
+        need(len(v["output"]) <= 4094 and v["modes"] <= 7, "pseudo-terminal")
+        need(all(i["end"] <= 2 for i in v["input"]), "an end of a line")
+    return v
+
+
 OPEN_FILE = {
     1: ("regular", [("size", "u64"), ("mtime", "i64"),
                     ("locks", ("list", [("kind", "u32"), ("is_write", "bool"), ("start", "i64"),
@@ -202,6 +216,7 @@ OPEN_FILE = {
     16: ("unix named", [("type", "u32"), ("listening", "bool"), ("backlog", "u32"), ("mode", "u32"),
                         ("name", "blob"), ("options", OPTIONS)]),
     17: ("unlinked", [("content", "u32")]),
+    19: ("pseudo-terminal", pty),
     18: ("inotify", [("watches", ("list", [("wd", "i32"), ("mask", "u32"), ("path", "string")], 1 << 20))]),
 }
 

@@ -21,12 +21,11 @@ try total_copy_to_another_host_as_root moves root
 try total_copy_of_threads moves user 3 4
 try total_copy_of_64_mib moves user 64
 
-# What is removed is made anew over there.
-sysv_moves() { # MODE
+subject_moves() { # MODE SUBJECT ARGS...
 	become user
 	two_hosts
 	serve_on beta
-	pipe_on alpha "$SUBJECTS/sysv_shm" "$CTL" gone
+	pipe_on alpha "$SUBJECTS/$2" "$CTL" "${@:3}"
 	wait_ready
 	migrate_from alpha "tls://$BETA:$PORT" --key key "--mode=$1"
 	[[ $RC == 0 ]] || fail "exit status $RC"
@@ -35,8 +34,10 @@ sysv_moves() { # MODE
 	wait_for 30 has over '^ok'
 	[[ $(cat over) == ok ]] || fail "over there: $(cat over)"
 }
-try removed_system_v_memory_moves sysv_moves total
-try removed_system_v_memory_moves_by_pre_copy sysv_moves pre-copy
+# What is removed is made anew over there.
+try removed_system_v_memory_moves subject_moves total sysv_shm gone
+try removed_system_v_memory_moves_by_pre_copy subject_moves pre-copy sysv_shm gone
+try pseudo_terminals_move subject_moves total ptys
 
 count_moves() {
 	become user

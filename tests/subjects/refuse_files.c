@@ -9,12 +9,14 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <termios.h>
 
 #include "refusing.h"
 
@@ -41,8 +43,93 @@ static int o_path(void)
 }
 static int device(void)
 {
-	return open("/dev/ptmx", O_RDWR | O_NOCTTY);
+	return open("/dev/ptmx", O_RDONLY | O_NOCTTY);
 }
+
+static int master(int *ret_slave)
+{
+	int fd = must(open("/dev/ptmx", O_RDWR | O_NOCTTY)), off = 0;
+
+	must(ioctl(fd, TIOCSPTLCK, &off));
+	if (ret_slave)
+		*ret_slave = must(ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY));
+	return fd;
+}
+
+static int pty_unopened(void)
+{
+	return master(NULL);
+}
+
+/* Another process has an end, or its session has the slave as its controlling terminal. */
+static int pty_shared(bool controls)
+{
+	pid_t parent = getpid();
+	int slave, fd = master(&slave), ready[2];
+	char c;
+
+	must(pipe(ready));
+	if (!must(fork())) {
+		if (!must(fork())) {
+			if (controls) {
+				must(setsid());
+				must(ioctl(slave, TIOCSCTTY, 0));
+				close(slave);
+			}
+			c = write(ready[1], "x", 1);
+			close(0), close(1), close(2), close(fd), close(ready[0]), close(ready[1]);
+			while (kill(parent, 0) == 0)
+				nap(5);
+		}
+		_exit(0);
+	}
+	wait(NULL);
+	must(read(ready[0], &c, 1));
+	close(ready[0]), close(ready[1]);
+	return fd;
+}
+
+static int pty_controls(void)
+{
+	return pty_shared(true);
+}
+
+static int pty_foreign(void)
+{
+	return pty_shared(false);
+}
+
+static int pty_stopped(void)
+{
+	int slave, fd = master(&slave);
+
+	return tcflow(slave, TCOOFF) ? -1 : fd;
+}
+
+static int pty_status(void)
+{
+	int slave, fd = master(&slave), on = 1;
+
+	must(ioctl(fd, TIOCPKT, &on));
+	return tcflush(slave, TCIFLUSH) ? -1 : fd;
+}
+
+static int pty_full(void)
+{
+	static char lines[4097];
+	int slave, fd = master(&slave), n = 0;
+
+	memset(lines, 'x', sizeof(lines) - 1);
+	for (int i = 9; i < 4096; i += 10)
+		lines[i] = '\n';
+	must(write(fd, lines, 4090));
+	while (n < 4090) {
+		must(ioctl(slave, FIONREAD, &n));
+		nap(1);
+	}
+	return fd;
+}
+
 static int inotify_unread(void)
 {
 	int fd = must(inotify_init1(0));
@@ -406,6 +493,12 @@ int main(int argc, char **argv)
 		{"fanotify", fanotify},
 		{"o_path", o_path},
 		{"device", device},
+		{"pty_unopened", pty_unopened},
+		{"pty_controls", pty_controls},
+		{"pty_foreign", pty_foreign},
+		{"pty_stopped", pty_stopped},
+		{"pty_status", pty_status},
+		{"pty_full", pty_full},
 		{"inotify_unread", inotify_unread},
 		{"inotify_hidden", inotify_hidden},
 		{"secret", secret},

@@ -93,7 +93,7 @@ static void the_rest_is_refused_by_name(void)
 		{build_other_proc, "another process"},
 		{build_path, "O_PATH"},
 		{build_fifo_end, "other end"},
-		{build_ptmx, "pseudo-terminal"},
+		{build_ptmx, "never opened"},
 		{build_pidfd, "pidfd"},
 		{build_namespace, "namespace"},
 	};
