@@ -47,6 +47,9 @@ struct tracee {
 	bool own_files;       /* not the leader's descriptors: clone without CLONE_FILES */
 	bool knows_directory; /* it is in own_directory */
 	bool own_directory;   /* not the leader's: clone without CLONE_FS, unshare */
+	bool knows_told;      /* what follows */
+	uint64_t robust_list, robust_len; /* set_robust_list(2) */
+	int ioprio;                       /* ioprio_get(2); negative: there are none */
 	size_t kept_at; /* its vector registers stand at kept_at - 1 in remote.kept, if any do */
 };
 
@@ -179,6 +182,9 @@ int remote_xstate(const struct tracee *t, void *buf, size_t *len) __must_check;
 int remote_stat(const struct remote *r, struct proc_stat *ret, struct err *err) __must_check;
 /* Has it a table of descriptors that is not the leader's? */
 bool remote_has_own_files(const struct remote *r, struct tracee *t);
+/* Of a stopped thread: what the kernel tells others about it, robust_list and ioprio.
+ * 0 or a negative errno. */
+int remote_ask_told(struct tracee *t) __must_check;
 /* And a working directory? */
 bool remote_has_own_directory(const struct remote *r, struct tracee *t);
 /* Its restartable sequences; none where the kernel knows none.  0 or a negative errno. */

@@ -8,6 +8,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <linux/ioprio.h>
 #include <linux/kcmp.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -103,6 +104,17 @@ int remote_xstate(const struct tracee *t, void *buf, size_t *len)
 	return 0;
 }
 
+int remote_ask_told(struct tracee *t)
+{
+	if (t->knows_told)
+		return 0;
+	if (syscall(SYS_get_robust_list, t->tid, &t->robust_list, &t->robust_len))
+		return -errno;
+	t->ioprio = (int)syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, t->tid);
+	t->knows_told = true;
+	return 0;
+}
+
 void remote_read_early(struct remote *r, struct tracee *t)
 {
 	struct err ignored = ERR_INIT;
@@ -113,6 +125,7 @@ void remote_read_early(struct remote *r, struct tracee *t)
 	t->knows_rseq = !ask_rseq(t);
 	(void)remote_has_own_files(r, t);
 	(void)remote_has_own_directory(r, t);
+	(void)!remote_ask_told(t);
 	if (!r->read_first)
 		r->read_first = t->tid;
 	if (r->kept_len + len > KEPT_MAX)

@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ioprio.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,8 +34,6 @@
 #define PR_SET_MDWE 65
 #define PR_GET_MDWE 66
 #endif
-#define IOPRIO_WHO_PROCESS 1
-#define IOPRIO_CLASS_SHIFT 13
 #define COREDUMP_FILTER_DEFAULT 0x33 /* core(5) */
 #define FUTURE 1u
 #define FUTURE_ONFAULT 2u
@@ -47,7 +46,6 @@ void settings_calls(struct call *calls, uint64_t out)
 		{.nr = SYS_prctl, .arg = {PR_GET_TIMERSLACK}},
 		{.nr = SYS_prctl, .arg = {PR_GET_PDEATHSIG, out}, .pointers = 2},
 		{.nr = SYS_prctl, .arg = {PR_GET_SECUREBITS}},
-		{.nr = SYS_ioprio_get, .arg = {IOPRIO_WHO_PROCESS}},
 		{.nr = SYS_prctl, .arg = {PR_GET_IO_FLUSHER}},
 	};
 
@@ -83,12 +81,14 @@ static bool is_ours(struct capture *c, size_t i, uint32_t signal)
 void settings_take(struct capture *c, struct process *p, size_t i, const struct wire_call *calls,
 		   uint32_t out)
 {
+	int ioprio = c->remote->threads[i].ioprio;
+
 	p->settings.threads[i] = (struct thread_settings){
 		.timerslack_ns = (int64_t)calls[0].ret > 0 ? (uint64_t)calls[0].ret : 0,
 		.death_signal = is_ours(c, i, out) ? 0 : out,
 		.securebits = answer(&calls[2]),
-		.ioprio = answer(&calls[3]),
-		.io_flusher = answer(&calls[4]),
+		.ioprio = ioprio > 0 ? (uint32_t)ioprio : 0,
+		.io_flusher = answer(&calls[3]),
 	};
 }
 

@@ -14,7 +14,7 @@ struct call;
 struct wire_call;
 
 /* What each thread is asked; out: an offset in its data area for 4 bytes. */
-#define SETTINGS_CALLS 5
+#define SETTINGS_CALLS 4
 void settings_calls(struct call *calls, uint64_t out);
 /* Room for the answers, and what thread i answered. */
 int settings_alloc(struct process *p, size_t nthreads, struct err *err) __must_check;

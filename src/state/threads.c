@@ -29,13 +29,12 @@ struct answers {
 		uint64_t size;
 	} altstack;
 	uint64_t tid_address;
-	uint64_t robust_list, robust_len;
 	uint64_t pending; /* of the thread and of the process, where blocked: all are */
 	char comm[16];
 	uint32_t death_signal;
 };
 
-#define OWN_CALLS 5
+#define OWN_CALLS 4
 
 struct asking {
 	struct capture *c;
@@ -48,9 +47,13 @@ static int take_answers(void *arg, size_t i, const struct wire_call *calls, cons
 {
 	struct asking *ask = arg;
 	struct thread *t = &ask->p->threads[i];
+	struct tracee *tracee = &ask->c->remote->threads[i];
 	const struct answers *a = data;
+	int ret = remote_ask_told(tracee);
 
-	if (calls[0].ret || calls[2].ret || calls[3].ret || calls[4].ret)
+	if (ret)
+		return err_sys(err, ret, "cannot read the robust mutex list of thread %d", t->tid);
+	if (calls[0].ret || calls[2].ret || calls[3].ret)
 		return err_set(err, -EPROTO, "thread %d does not answer", t->tid);
 	if (calls[1].ret) {
 		err_refuse(err,
@@ -63,8 +66,8 @@ static int take_answers(void *arg, size_t i, const struct wire_call *calls, cons
 	t->altstack_size = a->altstack.size;
 	t->altstack_flags = a->altstack.flags & ~(uint32_t)SS_ONSTACK;
 	t->tid_address = a->tid_address;
-	t->robust_list = a->robust_list;
-	t->robust_len = a->robust_len;
+	t->robust_list = tracee->robust_list;
+	t->robust_len = tracee->robust_len;
 	memcpy(t->comm, a->comm, sizeof(t->comm));
 	t->comm[sizeof(t->comm) - 1] = '\0';
 	settings_take(ask->c, ask->p, i, &calls[OWN_CALLS], a->death_signal);
@@ -84,10 +87,6 @@ static int ask_threads(struct capture *c, struct process *p, struct err *err)
 		{.nr = SYS_prctl,
 		 .arg = {PR_GET_NAME, offsetof(struct answers, comm)},
 		 .pointers = 2},
-		{.nr = SYS_get_robust_list,
-		 .arg = {0, offsetof(struct answers, robust_list),
-			 offsetof(struct answers, robust_len)},
-		 .pointers = 2 | 4},
 		{.nr = SYS_rt_sigpending,
 		 .arg = {offsetof(struct answers, pending), 8},
 		 .pointers = 1},
