@@ -122,8 +122,11 @@ static const struct {
 			       "close it before the checkpoint"},
 	[REFUSED_UNIX_GONE] = {"a Unix socket whose file is gone",
 			       "make the socket anew, or close it"},
-	[REFUSED_UNIX_UNREAD] = {"unread datagrams in a Unix socket with a name",
-				 "let the program read them first"},
+	[REFUSED_UNIX_UNREAD] = {"an unread datagram of a Unix socket with a name that is not the "
+				 "program's",
+				 "let the program read it first"},
+	[REFUSED_UNIX_WAITING] = {"connections to a Unix socket, not accepted yet",
+				  "let the program accept them first"},
 	[REFUSED_MULTICAST] = {"a UDP socket that is in a multicast group",
 			       "let it leave the group before the checkpoint"},
 	[REFUSED_PTY_CONTROLS] = {"a pseudo-terminal's master whose slave controls a session",

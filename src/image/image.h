@@ -49,6 +49,7 @@ enum image_note_type {
 	NOTE_FILE_SIGNALS = 0x47440012, /* F_SETOWN, F_SETSIG, O_ASYNC */
 	NOTE_FLIGHT = 0x47440013,       /* descriptors that lie unread in sockets */
 	NOTE_SETTINGS = 0x47440014,     /* parent-death signal, securebits, oom_score_adj, ... */
+	NOTE_UNIX_UNREAD = 0x47440015,  /* datagrams in sockets with a name */
 	NOTE_JOB = 0x47440020,          /* what godwit run was told to run */
 };
 

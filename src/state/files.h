@@ -74,11 +74,21 @@ struct inotify_watch {
 struct file_message {
 	void *data;
 	size_t len;
+	/* In a socket with a name (note UNIX UNREAD): */
+	uint32_t sender; /* index of the socket that it shows as its sender, or FILES_NONE */
+	void *name;      /* capture: that socket's, as unix_named.name */
+	size_t name_len;
 	/* What came with it (note IN FLIGHT): */
 	uint32_t *files; /* indices in file_table.files; while they are read: descriptors of ours */
 	size_t nfiles;
 	uint32_t creds; /* 1: with credentials of the program's (SCM_CREDENTIALS) */
 	uint32_t uid, gid;
+};
+
+/* What is unread in a Unix socket. */
+struct unix_queue {
+	struct file_message *v;
+	size_t n;
 };
 
 /* A Unix socket as sock_diag(7) shows it. */
@@ -145,8 +155,7 @@ struct open_file {
 			uint32_t type;     /* SOCK_* */
 			uint32_t peer;     /* index of the other end, FILES_NO_PEER: closed */
 			uint32_t shutdown; /* 1: no more reading, 2: no more writing */
-			struct file_message *unread;
-			size_t nunread;
+			struct unix_queue queue;
 			/* Capture: */
 			bool is_looked_at, is_read;
 			int look_error;
@@ -192,6 +201,8 @@ struct open_file {
 			uint32_t mode; /* of the file, permission bits */
 			void *name;    /* sun_path: no NUL at its end; abstract: begins with one */
 			size_t name_len;
+			struct unix_queue queue; /* of SOCK_DGRAM */
+			bool is_read;            /* capture */
 			struct file_option *options;
 			size_t noptions;
 		} unix_named;

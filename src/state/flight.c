@@ -84,7 +84,7 @@ int flight_capture(struct file_scan *s, struct err *err)
 	while (more) {
 		more = false;
 		for (size_t i = 0; i < t->nfiles; i++) {
-			int e = unix_pair_read(s, (uint32_t)i, err);
+			int e = unix_queue_read(s, (uint32_t)i, err);
 
 			if (e < 0)
 				return e;
@@ -110,15 +110,21 @@ static bool is_worth(const struct file_message *m)
 	return m->nfiles || m->creds;
 }
 
+static size_t messages_of(const struct open_file *f)
+{
+	const struct unix_queue *q = unix_queue_of(f);
+
+	return q ? q->n : 0;
+}
+
 /* The records of the model, or their number alone. */
 static size_t collect(const struct file_table *t, struct record *v)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; t && i < t->nfiles; i++)
-		for (size_t k = 0;
-		     t->files[i].kind == FILE_UNIX_PAIR && k < t->files[i].unix_pair.nunread; k++) {
-			const struct file_message *m = &t->files[i].unix_pair.unread[k];
+		for (size_t k = 0; k < messages_of(&t->files[i]); k++) {
+			const struct file_message *m = &unix_queue_of(&t->files[i])->v[k];
 
 			if (!is_worth(m))
 				continue;
@@ -146,10 +152,9 @@ static bool attach(struct file_table *t, struct record *r)
 {
 	struct file_message *m;
 
-	if (r->socket >= t->nfiles || t->files[r->socket].kind != FILE_UNIX_PAIR ||
-	    r->message >= t->files[r->socket].unix_pair.nunread)
+	if (r->socket >= t->nfiles || r->message >= messages_of(&t->files[r->socket]))
 		return false;
-	m = &t->files[r->socket].unix_pair.unread[r->message];
+	m = &unix_queue_of(&t->files[r->socket])->v[r->message];
 	if (!r->nfiles && !r->creds)
 		return false;
 	m->files = r->files;
@@ -211,9 +216,8 @@ static int validate(const struct process *p, struct err *err)
 			return err_image(err, "files: descriptor %d is not only in flight",
 					 t->fds[i].fd);
 	for (size_t i = 0; i < t->nfiles; i++)
-		for (size_t k = 0;
-		     t->files[i].kind == FILE_UNIX_PAIR && k < t->files[i].unix_pair.nunread; k++) {
-			const struct file_message *m = &t->files[i].unix_pair.unread[k];
+		for (size_t k = 0; k < messages_of(&t->files[i]); k++) {
+			const struct file_message *m = &unix_queue_of(&t->files[i])->v[k];
 
 			for (size_t j = 0; j < m->nfiles; j++)
 				if (m->files[j] >= t->nfiles)
@@ -237,8 +241,8 @@ const struct state_ops state_flight = {
 
 static bool has_rights(const struct open_file *f)
 {
-	for (size_t i = 0; i < f->unix_pair.nunread; i++)
-		if (f->unix_pair.unread[i].nfiles)
+	for (size_t i = 0; i < f->unix_pair.queue.n; i++)
+		if (f->unix_pair.queue.v[i].nfiles)
 			return true;
 	return false;
 }
@@ -264,6 +268,8 @@ int flight_restore(struct file_restore *fr, struct err *err)
 	for (size_t i = 0; i < t->nfiles; i++)
 		if (t->files[i].kind == FILE_UNIX_PAIR && flight_waits(t, &t->files[i]))
 			unix_pair_send(fr, &t->files[i]);
+	if ((e = unix_queue_restore(fr, err)))
+		return e;
 	for (size_t i = 0; i < t->nfds; i++)
 		if (flight_has(t, t->fds[i].fd))
 			program_close(fr->prog, "it is in flight by now", t->fds[i].fd);

@@ -17,7 +17,7 @@ bool flight_has(const struct file_table *t, int fd);
 
 /* --- capture: state/files.c --- */
 
-/* Reads what is unread in the socket pairs, and finds the files in it, until no new one comes. */
+/* Reads what is unread in Unix sockets, and finds the files in it, until no new one comes. */
 int flight_capture(struct file_scan *s, struct err *err) __must_check;
 /* Closes what was held of them. */
 void flight_release(struct file_scan *s);

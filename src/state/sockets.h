@@ -22,12 +22,27 @@ void sockets_restore_options(struct file_restore *fr, const struct open_file *f,
 void sockets_set_int(struct file_restore *fr, const char *why, int fd, int level, int name,
 		     int value);
 
-/* --- pairs: unix_pairs.c, unix_unread.c --- */
+/* --- Unix sockets: unix_pairs.c, unix_named.c, unix_unread.c, unix_queue.c --- */
 
 #define UNIX_MESSAGE_MAX (192u << 10) /* bytes: fits in a batch of a syscall program */
 
-/* Reads what is unread in the pair's end of that index, if it is time to: 1, else 0. */
+/* Of a Unix socket that may have something unread, or NULL. */
+struct unix_queue *unix_queue_of(const struct open_file *f);
+/* Reads what is unread in the file of that index, if it is a Unix socket and time to: 1, else 0. */
+int unix_queue_read(struct file_scan *s, uint32_t index, struct err *err) __must_check;
 int unix_pair_read(struct file_scan *s, uint32_t index, struct err *err) __must_check;
+int unix_named_read(struct file_scan *s, uint32_t index, struct err *err) __must_check;
+/* Are there sockets with a name that have not read all?  Their options are set last then. */
+bool unix_queue_is_any(const struct file_table *t);
+/* Sends to them, and sets the options of all that have a name, when all descriptors are there. */
+int unix_queue_restore(struct file_restore *fr, struct err *err) __must_check;
+/* struct sockaddr_un of a socket's name, for bind(2) and sendto(2); returns its length. */
+struct sockaddr_un;
+unsigned unix_named_address(const struct open_file *f, struct sockaddr_un *ret);
+bool unix_named_is_abstract(const struct open_file *f);
+/* Copies sun_path of an address of so many bytes as unix_named.name is. */
+int unix_named_copy(const struct sockaddr_un *a, size_t len, void **ret, size_t *ret_len,
+		    struct err *err) __must_check;
 /* Sends what both ends have not read yet, and sets what is set afterwards. */
 void unix_pair_send(struct file_restore *fr, const struct open_file *f);
 /* The unread messages of the file of that index, of which dup is ours; new files in them are
@@ -35,7 +50,13 @@ void unix_pair_send(struct file_restore *fr, const struct open_file *f);
 int unix_unread_capture(struct file_scan *s, uint32_t index, int dup, struct err *err) __must_check;
 /* What `to` has not read yet is sent by its other end, sender. */
 void unix_unread_send(struct file_restore *fr, const struct open_file *to, int sender);
-void unix_unread_done(struct file_message *m);
+/* Sends the message, also of no bytes, from a socket of the program's to that address, or to the
+ * other end of a pair (len 0). */
+void unix_message_send(struct file_restore *fr, const struct file_message *m, const char *why,
+		       int sender, const struct sockaddr_un *to, unsigned len);
+/* The buffer for sending of a socket of that type that nobody has changed. */
+void unix_usual_room(struct file_restore *fr, const struct open_file *f, int fd, uint32_t type);
+void unix_queue_done(struct unix_queue *q);
 
 /* Of the socket with that inode in the target's network namespace.  0, -ENOENT, or -errno. */
 int sockets_unix_diag(const struct file_scan *s, uint64_t ino, struct unix_diag *ret);

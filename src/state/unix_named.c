@@ -7,11 +7,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <linux/sockios.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -20,51 +19,57 @@
 
 #include "state/sockets.h"
 
-static bool is_abstract(const struct open_file *f)
+bool unix_named_is_abstract(const struct open_file *f)
 {
 	return !f->unix_named.name_len || !((const char *)f->unix_named.name)[0];
 }
 
-/* struct sockaddr_un of the name; returns its length. */
-static socklen_t address(const struct open_file *f, struct sockaddr_un *a)
+unsigned unix_named_address(const struct open_file *f, struct sockaddr_un *a)
 {
 	memset(a, 0, sizeof(*a));
 	a->sun_family = AF_UNIX;
 	memcpy(a->sun_path, f->unix_named.name, f->unix_named.name_len);
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + f->unix_named.name_len +
-			   !is_abstract(f));
+			   !unix_named_is_abstract(f));
 }
 
 static const char *name_text(const struct open_file *f, char out[128])
 {
 	const char *name = f->unix_named.name;
 
-	snprintf(out, 128, "%s%.*s", is_abstract(f) ? "@" : "",
-		 (int)f->unix_named.name_len - is_abstract(f), name + is_abstract(f));
+	snprintf(out, 128, "%s%.*s", unix_named_is_abstract(f) ? "@" : "",
+		 (int)f->unix_named.name_len - unix_named_is_abstract(f),
+		 name + unix_named_is_abstract(f));
 	return out;
 }
 
 /* --- capture --- */
 
+int unix_named_copy(const struct sockaddr_un *a, size_t len, void **ret, size_t *ret_len,
+		    struct err *err)
+{
+	size_t n = len - offsetof(struct sockaddr_un, sun_path);
+
+	if (n > sizeof(a->sun_path))
+		n = sizeof(a->sun_path);
+	if (a->sun_path[0])
+		n = strnlen(a->sun_path, n);
+	*ret = io_alloc(n, 1, err);
+	if (!*ret)
+		return err->error;
+	memcpy(*ret, a->sun_path, n);
+	*ret_len = n;
+	return 0;
+}
+
 static int capture_name(struct file_scan *s, struct open_file *f, int dup, struct err *err)
 {
 	struct sockaddr_un a = {0};
 	socklen_t len = sizeof(a);
-	size_t n;
 
 	if (getsockname(dup, (struct sockaddr *)&a, &len))
 		return err_sys(err, -errno, "cannot look at '%s' (fd %d)", s->link, s->fd);
-	n = len - offsetof(struct sockaddr_un, sun_path);
-	if (n > sizeof(a.sun_path))
-		n = sizeof(a.sun_path);
-	if (a.sun_path[0])
-		n = strnlen(a.sun_path, n);
-	f->unix_named.name = io_alloc(n, 1, err);
-	if (!f->unix_named.name)
-		return err->error;
-	memcpy(f->unix_named.name, a.sun_path, n);
-	f->unix_named.name_len = n;
-	return 0;
+	return unix_named_copy(&a, len, &f->unix_named.name, &f->unix_named.name_len, err);
 }
 
 /* Is the file of that name still this socket's? */
@@ -91,7 +96,7 @@ static int capture_file(struct file_scan *s, struct open_file *f, const struct u
 static int capture_waiting(struct file_scan *s, struct open_file *f, int dup, struct err *err)
 {
 	struct unix_diag diag;
-	int e = sockets_unix_diag(s, f->ino, &diag), unread = 0;
+	int e = sockets_unix_diag(s, f->ino, &diag);
 
 	if (e)
 		return file_refuse(s, err,
@@ -101,16 +106,9 @@ static int capture_waiting(struct file_scan *s, struct open_file *f, int dup, st
 	f->unix_named.is_listening = f->unix_named.type != SOCK_DGRAM;
 	f->unix_named.backlog = f->unix_named.is_listening ? diag.backlog : 0;
 	if (f->unix_named.is_listening && diag.waiting)
-		file_notice(s,
-			    "%u connections that the program has not accepted yet (fd %d) are not "
-			    "saved",
-			    diag.waiting, s->fd);
-	if (!f->unix_named.is_listening && !ioctl(dup, SIOCINQ, &unread) && unread)
-		return file_refuse_as(
-			s, err, REFUSED_UNIX_UNREAD,
-			"datagrams that it has not read yet, of senders that cannot be "
-			"saved");
-	if (!is_abstract(f) && (e = capture_file(s, f, &diag, err)))
+		return file_refuse_as(s, err, REFUSED_UNIX_WAITING,
+				      "%u connections that it has not accepted yet", diag.waiting);
+	if (!unix_named_is_abstract(f) && (e = capture_file(s, f, &diag, err)))
 		return e;
 	return sockets_capture_options(s, dup, &f->unix_named.options, &f->unix_named.noptions,
 				       err);
@@ -126,6 +124,59 @@ static int capture_named(struct file_scan *s, struct open_file *f, struct err *e
 	f->unix_named.type = (uint32_t)s->sock_type;
 	e = capture_name(s, f, dup, err);
 	return e ? e : capture_waiting(s, f, dup, err);
+}
+
+int unix_named_read(struct file_scan *s, uint32_t index, struct err *err)
+{
+	struct open_file *f = &s->table->files[index];
+	__cleanup_fd int dup = -1;
+	int e;
+
+	if (f->unix_named.is_read || f->unix_named.type != SOCK_DGRAM)
+		return 0;
+	s->fd = file_lowest_fd(s->table, f);
+	snprintf(s->link, sizeof(s->link), "%s", f->path);
+	dup = file_getfd(s, s->fd, err);
+	if (dup < 0)
+		return dup;
+	f->unix_named.is_read = true;
+	e = unix_unread_capture(s, index, dup, err);
+	return e ? e : 1;
+}
+
+static bool has_name(const struct open_file *f, const struct file_message *m)
+{
+	return f->kind == FILE_UNIX_NAMED && f->unix_named.type == SOCK_DGRAM &&
+	       f->unix_named.name_len == m->name_len &&
+	       !memcmp(f->unix_named.name, m->name, m->name_len);
+}
+
+/* Which socket of the program has sent it?  Sockets without a name are all the same. */
+static int find_sender(struct file_scan *s, struct file_message *m, struct err *err)
+{
+	const struct file_table *t = s->table;
+	const char *name = m->name;
+
+	if (!name)
+		return 0;
+	for (size_t i = 0; i < t->nfiles; i++)
+		if (has_name(&t->files[i], m)) {
+			m->sender = (uint32_t)i;
+			return 0;
+		}
+	return file_refuse_as(s, err, REFUSED_UNIX_UNREAD,
+			      "a datagram that it has not read yet, of the socket '%s%.*s', which "
+			      "is not the program's",
+			      *name ? "" : "@", (int)m->name_len - !*name, name + !*name);
+}
+
+static int complete_named(struct file_scan *s, struct open_file *f, struct err *err)
+{
+	int e = 0;
+
+	for (size_t i = 0; i < f->unix_named.queue.n && !e; i++)
+		e = find_sender(s, &f->unix_named.queue.v[i], err);
+	return e;
 }
 
 /* --- image --- */
@@ -166,6 +217,22 @@ static void full_path(const struct process *p, const struct open_file *f, char *
 		 name[0] != '/' ? "/" : "", (int)f->unix_named.name_len, name);
 }
 
+/* Has a socket here the name?  For a file that we may not write to, and so not connect to. */
+static bool is_listed(const struct open_file *f)
+{
+	__cleanup_buf struct buf text = {0};
+	size_t len = f->unix_named.name_len;
+
+	/* Num RefCount Protocol Flags Type St Inode Path */
+	if (io_read_file(AT_FDCWD, "/proc/net/unix", &text))
+		return true;
+	for (char *line = text.p, *end; line && (end = strchr(line, '\n')); line = end + 1)
+		if ((size_t)(end - line) > len && end[-(long)len - 1] == ' ' &&
+		    !memcmp(end - len, f->unix_named.name, len))
+			return true;
+	return false;
+}
+
 /* Somebody takes what is sent there. */
 static bool is_alive(const struct open_file *f, const char *path)
 {
@@ -173,12 +240,12 @@ static bool is_alive(const struct open_file *f, const char *path)
 		socket(AF_UNIX, (int)f->unix_named.type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	__cleanup_fd int place = -1;
 	struct sockaddr_un a;
-	socklen_t len = address(f, &a);
+	socklen_t len = unix_named_address(f, &a);
 	const char *base = strrchr(path, '/');
 
 	if (fd < 0)
 		return false;
-	if (!is_abstract(f)) {
+	if (!unix_named_is_abstract(f)) {
 		/* A path may be longer than sun_path: by way of its directory. */
 		char dir[FILES_PATH_MAX + 1];
 
@@ -190,8 +257,11 @@ static bool is_alive(const struct open_file *f, const char *path)
 			return false;
 		len = sizeof(a);
 	}
-	return !connect(fd, (struct sockaddr *)&a, len) ||
-	       (errno != ECONNREFUSED && errno != ENOENT && errno != EPROTOTYPE);
+	if (!connect(fd, (struct sockaddr *)&a, len))
+		return true;
+	if (errno == EACCES)
+		return is_listed(f);
+	return errno != ECONNREFUSED && errno != ENOENT && errno != EPROTOTYPE;
 }
 
 static int refuse_name(const struct file_table *t, const struct open_file *f, int error,
@@ -204,12 +274,31 @@ static int refuse_name(const struct file_table *t, const struct open_file *f, in
 	return err_hint(err, "%s", hint);
 }
 
+/* A socket takes that many datagrams, and one more (net/unix/af_unix.c, unix_recvq_full). */
+static int check_room(const struct file_table *t, const struct open_file *f, struct err *err)
+{
+	static const char path[] = "/proc/sys/net/unix/max_dgram_qlen";
+	__cleanup_buf struct buf text = {0};
+	unsigned long most =
+		io_read_file(AT_FDCWD, path, &text) ? ULONG_MAX : strtoul(text.p, NULL, 10);
+
+	if (f->unix_named.queue.n <= most || f->unix_named.queue.n - most <= 1)
+		return 0;
+	err_set(err, -ENOBUFS,
+		"no room for the %zu datagrams that the program has not read (fd %d)",
+		f->unix_named.queue.n, file_lowest_fd(t, f));
+	return err_hint(err, "raise %s to %zu", path, f->unix_named.queue.n);
+}
+
 static int check_named(struct restore *r, const struct file_table *t, const struct open_file *f,
 		       struct err *err)
 {
 	char path[FILES_PATH_MAX + 128];
 	struct stat st;
+	int e = check_room(t, f, err);
 
+	if (e)
+		return e;
 	full_path(r->proc, f, path, sizeof(path));
 	if (r->still_runs)
 		return 0;
@@ -218,7 +307,7 @@ static int check_named(struct restore *r, const struct file_table *t, const stru
 				   "end the program that has it (perhaps the one that was "
 				   "checkpointed): ss -lxp",
 				   err);
-	if (is_abstract(f))
+	if (unix_named_is_abstract(f))
 		return 0;
 	if (!lstat(path, &st) && !S_ISSOCK(st.st_mode))
 		return refuse_name(t, f, -EEXIST, "something else has that name now: move it away",
@@ -234,7 +323,7 @@ static int act_named(struct restore *r, const struct open_file *f, struct err *e
 	char path[FILES_PATH_MAX + 128];
 	struct stat st;
 
-	if (is_abstract(f))
+	if (unix_named_is_abstract(f))
 		return 0;
 	full_path(r->proc, f, path, sizeof(path));
 	if (!lstat(path, &st) && S_ISSOCK(st.st_mode) && unlink(path) && errno != ENOENT)
@@ -245,18 +334,18 @@ static int act_named(struct restore *r, const struct open_file *f, struct err *e
 static void bind_it(struct file_restore *fr, const struct open_file *f, int fd)
 {
 	struct sockaddr_un a;
-	socklen_t len = address(f, &a);
+	socklen_t len = unix_named_address(f, &a);
 	char text[128];
 	uint64_t addr;
 
-	if (!is_abstract(f) && a.sun_path[0] != '/')
+	if (!unix_named_is_abstract(f) && a.sun_path[0] != '/')
 		program_call_want(fr->prog, 0, file_why(fr, f, "the name is seen from there"),
 				  SYS_chdir, program_str(fr->prog, fr->p->cwd), 0, 0, 0, 0, 0);
 	addr = program_data(fr->prog, &a, len);
 	program_call_want(fr->prog, 0,
 			  file_why(fr, f, program_why(fr->prog, "%s", name_text(f, text))),
 			  SYS_bind, (unsigned)fd, addr, len, 0, 0, 0);
-	if (is_abstract(f))
+	if (unix_named_is_abstract(f))
 		return;
 	addr = program_data(fr->prog, a.sun_path, f->unix_named.name_len + 1);
 	program_call_want(fr->prog, 0, file_why(fr, f, "who may connect"), SYS_chmod, addr,
@@ -270,7 +359,8 @@ static int restore_named(struct file_restore *fr, const struct open_file *f, str
 				 f->unix_named.type | (f->flags & O_NONBLOCK) | cloexec, 0, 0, 0);
 
 	(void)err;
-	sockets_restore_options(fr, f, fd, f->unix_named.options, f->unix_named.noptions);
+	if (f->unix_named.type != SOCK_DGRAM || !unix_queue_is_any(fr->table))
+		sockets_restore_options(fr, f, fd, f->unix_named.options, f->unix_named.noptions);
 	bind_it(fr, f, fd);
 	if (f->unix_named.is_listening)
 		program_call_want(fr->prog, 0, file_why(fr, f, "listen again"), SYS_listen,
@@ -286,10 +376,14 @@ static void describe_named(const struct file_table *t, const struct open_file *f
 	(void)t;
 	buf_printf(out, "%s, %s", name_text(f, text),
 		   f->unix_named.is_listening ? "listening" : "bound");
+	if (f->unix_named.queue.n)
+		buf_printf(out, ", %zu datagram%s unread", f->unix_named.queue.n,
+			   f->unix_named.queue.n == 1 ? "" : "s");
 }
 
 static void done_named(struct open_file *f)
 {
+	unix_queue_done(&f->unix_named.queue);
 	free(f->unix_named.name);
 	free(f->unix_named.options);
 }
@@ -299,8 +393,10 @@ const struct file_ops file_unix_named = {
 	.name = "Unix socket with a name",
 	.kept = "that listens, or a datagram socket that is bound: name (the file is made anew), "
 		"its "
-		"mode, backlog, options; connections not accepted yet are lost",
+		"mode, backlog, options; unread datagrams, with their senders that are the "
+		"program's or have no name",
 	.capture = capture_named,
+	.complete = complete_named,
 	.codec = codec_named,
 	.validate = validate_named,
 	.check = check_named,

@@ -110,10 +110,10 @@ static void codec_pair(struct codec *c, struct open_file *f)
 	codec_u32(c, &f->unix_pair.type);
 	codec_u32(c, &f->unix_pair.peer);
 	codec_u32(c, &f->unix_pair.shutdown);
-	codec_array(c, &f->unix_pair.unread, &f->unix_pair.nunread, sizeof(*f->unix_pair.unread), 4,
-		    FILES_MESSAGES_MAX);
-	for (size_t i = 0; i < f->unix_pair.nunread && !c->bad; i++)
-		codec_blob(c, &f->unix_pair.unread[i].data, &f->unix_pair.unread[i].len);
+	codec_array(c, &f->unix_pair.queue.v, &f->unix_pair.queue.n, sizeof(*f->unix_pair.queue.v),
+		    4, FILES_MESSAGES_MAX);
+	for (size_t i = 0; i < f->unix_pair.queue.n && !c->bad; i++)
+		codec_blob(c, &f->unix_pair.queue.v[i].data, &f->unix_pair.queue.v[i].len);
 	sockets_codec_options(c, &f->unix_pair.options, &f->unix_pair.noptions);
 }
 
@@ -126,8 +126,8 @@ static int validate_pair(const struct file_table *t, const struct open_file *f, 
 	    f->unix_pair.shutdown > 3 ||
 	    !sockets_options_are_possible(f->unix_pair.options, f->unix_pair.noptions))
 		return err_image(err, "files: fd %d: impossible socket", fd);
-	for (size_t i = 0; i < f->unix_pair.nunread; i++)
-		if (f->unix_pair.unread[i].len > UNIX_MESSAGE_MAX)
+	for (size_t i = 0; i < f->unix_pair.queue.n; i++)
+		if (f->unix_pair.queue.v[i].len > UNIX_MESSAGE_MAX)
 			return err_image(err, "files: fd %d: impossible message", fd);
 	if (peer == FILES_NO_PEER)
 		return 0;
@@ -143,23 +143,15 @@ static int validate_pair(const struct file_table *t, const struct open_file *f, 
 /* What was sent over time fits in the buffers: give them all that may be had. */
 static void widen(struct file_restore *fr, const struct open_file *to, int sender)
 {
-	if (to && to->unix_pair.nunread)
+	if (to && to->unix_pair.queue.n)
 		sockets_set_int(fr, file_why(fr, to, "room for what it has not read yet"), sender,
 				SOL_SOCKET, SO_SNDBUF, INT32_MAX / 2);
 }
 
 static void narrow(struct file_restore *fr, const struct open_file *to, int sender, uint32_t type)
 {
-	__cleanup_fd int fresh = -1;
-	int size;
-	socklen_t len = sizeof(size);
-
-	if (!to || !to->unix_pair.nunread)
-		return;
-	fresh = socket(AF_UNIX, (int)type | SOCK_CLOEXEC, 0);
-	if (fresh >= 0 && !getsockopt(fresh, SOL_SOCKET, SO_SNDBUF, &size, &len))
-		sockets_set_int(fr, file_why(fr, to, "the usual room again"), sender, SOL_SOCKET,
-				SO_SNDBUF, size / 2);
+	if (to && to->unix_pair.queue.n)
+		unix_usual_room(fr, to, sender, type);
 }
 
 static void finish_end(struct file_restore *fr, const struct open_file *f, int fd)
@@ -245,20 +237,18 @@ static void describe_pair(const struct file_table *t, const struct open_file *f,
 	else
 		buf_printf(out, ", the other end is fd %d",
 			   file_lowest_fd(t, &t->files[f->unix_pair.peer]));
-	for (size_t i = 0; i < f->unix_pair.nunread; i++)
-		rights += f->unix_pair.unread[i].nfiles;
-	if (f->unix_pair.nunread)
-		buf_printf(out, ", %zu message%s unread", f->unix_pair.nunread,
-			   f->unix_pair.nunread == 1 ? "" : "s");
+	for (size_t i = 0; i < f->unix_pair.queue.n; i++)
+		rights += f->unix_pair.queue.v[i].nfiles;
+	if (f->unix_pair.queue.n)
+		buf_printf(out, ", %zu message%s unread", f->unix_pair.queue.n,
+			   f->unix_pair.queue.n == 1 ? "" : "s");
 	if (rights)
 		buf_printf(out, ", %zu descriptor%s in flight", rights, rights == 1 ? "" : "s");
 }
 
 static void done_pair(struct open_file *f)
 {
-	for (size_t i = 0; i < f->unix_pair.nunread; i++)
-		unix_unread_done(&f->unix_pair.unread[i]);
-	free(f->unix_pair.unread);
+	unix_queue_done(&f->unix_pair.queue);
 	free(f->unix_pair.options);
 }
 

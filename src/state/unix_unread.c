@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "state/flight.h"
@@ -30,10 +31,14 @@
 #define SHUT_READ 1u
 #define NO_ID ((uid_t)65534) /* of a message that came without credentials */
 
-void unix_unread_done(struct file_message *m)
+void unix_queue_done(struct unix_queue *q)
 {
-	free(m->data);
-	free(m->files);
+	for (size_t i = 0; i < q->n; i++) {
+		free(q->v[i].data);
+		free(q->v[i].files);
+		free(q->v[i].name);
+	}
+	free(q->v);
 }
 
 /* --- capture --- */
@@ -41,7 +46,8 @@ void unix_unread_done(struct file_message *m)
 /* An end that is being read. */
 struct reader {
 	struct file_scan *s;
-	struct open_file *f;
+	struct unix_queue *queue;
+	bool is_stream, is_named, is_shut;
 	int dup;
 	char *room; /* UNIX_MESSAGE_MAX bytes, with a page behind that nobody may write to */
 	char *data; /* in it: what was peeked at */
@@ -49,6 +55,8 @@ struct reader {
 	bool has_ucred, is_cut, has_pidfd;
 	int rights[FLIGHT_RIGHTS_MAX];
 	size_t nrights;
+	struct sockaddr_un from;
+	socklen_t from_len;
 };
 
 static void drop_rights(struct reader *r)
@@ -108,9 +116,11 @@ static void take_control(struct reader *r, struct msghdr *m)
 static ssize_t peek(struct reader *r, size_t max)
 {
 	char control[CMSG_SPACE(FLIGHT_RIGHTS_MAX * sizeof(int)) + 512] __attribute__((aligned(8)));
-	bool stream = r->f->unix_pair.type == SOCK_STREAM;
+	bool stream = r->is_stream;
 	struct iovec iov = {r->room + UNIX_MESSAGE_MAX - max, max + stream};
-	struct msghdr m = {.msg_iov = &iov,
+	struct msghdr m = {.msg_name = &r->from,
+			   .msg_namelen = sizeof(r->from),
+			   .msg_iov = &iov,
 			   .msg_iovlen = 1,
 			   .msg_control = control,
 			   .msg_controllen = sizeof(control)};
@@ -123,6 +133,7 @@ static ssize_t peek(struct reader *r, size_t max)
 	if (n < 0)
 		return -errno;
 	take_control(r, &m);
+	r->from_len = m.msg_namelen;
 	return n;
 }
 
@@ -165,15 +176,14 @@ static int take_credentials(const struct reader *r, struct file_message *m, stru
 
 static int add_message(struct reader *r, size_t len, struct err *err)
 {
-	struct open_file *f = r->f;
-	size_t n = f->unix_pair.nunread;
-	struct file_message *v = reallocarray(f->unix_pair.unread, n + 1, sizeof(*v)), *m;
+	struct unix_queue *q = r->queue;
+	struct file_message *v = reallocarray(q->v, q->n + 1, sizeof(*v)), *m;
 
 	if (!v)
 		return err_set(err, -ENOMEM, "out of memory");
-	f->unix_pair.unread = v;
-	m = &v[f->unix_pair.nunread++];
-	*m = (struct file_message){.data = io_alloc(len, 1, err), .len = len};
+	q->v = v;
+	m = &v[q->n++];
+	*m = (struct file_message){.data = io_alloc(len, 1, err), .len = len, .sender = FILES_NONE};
 	m->files = r->nrights ? io_alloc(r->nrights, sizeof(*m->files), err) : NULL;
 	if (!m->data || (r->nrights && !m->files))
 		return err->error;
@@ -182,6 +192,9 @@ static int add_message(struct reader *r, size_t len, struct err *err)
 		m->files[i] = (uint32_t)r->rights[i];
 	m->nfiles = r->nrights;
 	r->nrights = 0;
+	if (r->is_named && r->from_len > sizeof(sa_family_t) &&
+	    unix_named_copy(&r->from, r->from_len, &m->name, &m->name_len, err))
+		return err->error;
 	return take_credentials(r, m, err);
 }
 
@@ -197,7 +210,7 @@ static int check(const struct reader *r, ssize_t n, struct err *err)
 		return file_refuse_as(r->s, err, REFUSED_LARGE_MESSAGE,
 				      "an unread message of %zd bytes; up to %u can be saved", n,
 				      UNIX_MESSAGE_MAX);
-	if (r->f->unix_pair.nunread >= FILES_MESSAGES_MAX)
+	if (r->queue->n >= FILES_MESSAGES_MAX)
 		return file_refuse(r->s, err, NULL, "too many unread messages");
 	return 0;
 }
@@ -223,7 +236,7 @@ static int split(struct reader *r, int at, ssize_t *n, struct err *err)
 /* The next message that was not peeked at yet: 1, or 0 when there is none. */
 static int next(struct reader *r, struct err *err)
 {
-	bool stream = r->f->unix_pair.type == SOCK_STREAM;
+	bool stream = r->is_stream;
 	int at = where(r), e;
 	ssize_t n = peek(r, UNIX_MESSAGE_MAX);
 
@@ -238,7 +251,7 @@ static int next(struct reader *r, struct err *err)
 					 r->s->fd);
 	if ((e = check(r, n, err)))
 		return e;
-	if (n == 0 && !r->nrights && (stream || (r->f->unix_pair.shutdown & SHUT_READ)))
+	if (n == 0 && !r->nrights && (stream || r->is_shut))
 		return 0;
 	if (stream && r->nrights && (e = split(r, at, &n, err)))
 		return e;
@@ -262,13 +275,15 @@ static int read_all(struct reader *r, struct err *err)
 /* The descriptors of ours become files of the table, which may move. */
 static int intern_rights(struct file_scan *s, uint32_t index, struct err *err)
 {
+	struct unix_queue *q = unix_queue_of(&s->table->files[index]);
+	struct file_message *messages = q->v;
+	size_t n = q->n;
 	int e = 0;
 
-	for (size_t i = 0; i < s->table->files[index].unix_pair.nunread; i++) {
-		struct file_message *m = &s->table->files[index].unix_pair.unread[i];
-		uint32_t *v = m->files;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t *v = messages[i].files;
 
-		for (size_t k = 0; k < m->nfiles; k++) {
+		for (size_t k = 0; k < messages[i].nfiles; k++) {
 			int fd = (int)v[k];
 
 			v[k] = 0;
@@ -276,7 +291,6 @@ static int intern_rights(struct file_scan *s, uint32_t index, struct err *err)
 				close(fd);
 			else
 				e = flight_intern(s, fd, &v[k], err);
-			m = &s->table->files[index].unix_pair.unread[i];
 		}
 	}
 	return e;
@@ -297,7 +311,14 @@ static char *make_room(struct err *err)
 int unix_unread_capture(struct file_scan *s, uint32_t index, int dup, struct err *err)
 {
 	struct pollfd p = {.fd = dup, .events = POLLIN};
-	struct reader r = {.s = s, .f = &s->table->files[index], .dup = dup};
+	const struct open_file *f = &s->table->files[index];
+	bool is_pair = f->kind == FILE_UNIX_PAIR;
+	struct reader r = {.s = s,
+			   .queue = unix_queue_of(f),
+			   .is_stream = is_pair && f->unix_pair.type == SOCK_STREAM,
+			   .is_named = !is_pair,
+			   .is_shut = is_pair && f->unix_pair.shutdown & SHUT_READ,
+			   .dup = dup};
 	int e;
 
 	if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLIN))
@@ -309,9 +330,9 @@ int unix_unread_capture(struct file_scan *s, uint32_t index, int dup, struct err
 	munmap(r.room, UNIX_MESSAGE_MAX + PAGE_SIZE_4K);
 	if (!e)
 		return intern_rights(s, index, err);
-	for (size_t i = 0; i < r.f->unix_pair.nunread; i++)
-		for (size_t k = 0; k < r.f->unix_pair.unread[i].nfiles; k++)
-			close((int)r.f->unix_pair.unread[i].files[k]);
+	for (size_t i = 0; i < r.queue->n; i++)
+		for (size_t k = 0; k < r.queue->v[i].nfiles; k++)
+			close((int)r.queue->v[i].files[k]);
 	return e;
 }
 
@@ -349,8 +370,8 @@ static size_t control_of(const struct file_restore *fr, const struct file_messag
 	return len;
 }
 
-static void send_with_control(struct file_restore *fr, const struct file_message *m,
-			      const char *why, int sender)
+static void send_whole(struct file_restore *fr, const struct file_message *m, const char *why,
+		       int sender, const struct sockaddr_un *to, unsigned to_len)
 {
 	char control[CMSG_SPACE(FLIGHT_RIGHTS_MAX * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))]
 		__attribute__((aligned(8)));
@@ -360,12 +381,16 @@ static void send_with_control(struct file_restore *fr, const struct file_message
 	} iov = {.len = m->len};
 	struct {
 		uint64_t name, namelen, iov, iovlen, control, controllen, flags;
-	} h = {.iovlen = 1, .controllen = len};
+	} h = {.namelen = to_len, .iovlen = 1, .controllen = len};
 
 	program_reserve(fr->prog, PROGRAM_PIECE(m->len) + PROGRAM_PIECE(len) +
-					  PROGRAM_PIECE(sizeof(iov)) + PROGRAM_PIECE(sizeof(h)));
+					  PROGRAM_PIECE(to_len) + PROGRAM_PIECE(sizeof(iov)) +
+					  PROGRAM_PIECE(sizeof(h)));
 	iov.base = program_data(fr->prog, m->data, m->len);
-	h.control = program_data(fr->prog, control, len);
+	if (len)
+		h.control = program_data(fr->prog, control, len);
+	if (to_len)
+		h.name = program_data(fr->prog, to, to_len);
 	h.iov = program_data(fr->prog, &iov, sizeof(iov));
 	uint64_t at = program_data(fr->prog, &h, sizeof(h));
 
@@ -373,23 +398,28 @@ static void send_with_control(struct file_restore *fr, const struct file_message
 			  MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0, 0);
 }
 
+void unix_message_send(struct file_restore *fr, const struct file_message *m, const char *why,
+		       int sender, const struct sockaddr_un *to, unsigned len)
+{
+	uint64_t addr;
+
+	if (m->nfiles || m->creds || len) {
+		send_whole(fr, m, why, sender, to, len);
+		return;
+	}
+	addr = program_data(fr->prog, m->data, m->len);
+	program_call_want(fr->prog, (int64_t)m->len, why, SYS_sendto, (unsigned)sender, addr,
+			  m->len, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+}
+
 void unix_unread_send(struct file_restore *fr, const struct open_file *to, int sender)
 {
-	const char *why;
+	for (size_t i = 0; to && i < to->unix_pair.queue.n; i++) {
+		const struct file_message *m = &to->unix_pair.queue.v[i];
+		const char *why = file_why(fr, to,
+					   m->nfiles ? "descriptors that it has not received yet"
+						     : "what it has not read yet");
 
-	for (size_t i = 0; to && i < to->unix_pair.nunread; i++) {
-		const struct file_message *m = &to->unix_pair.unread[i];
-
-		why = file_why(fr, to,
-			       m->nfiles ? "descriptors that it has not received yet"
-					 : "what it has not read yet");
-		if (m->nfiles || m->creds) {
-			send_with_control(fr, m, why, sender);
-			continue;
-		}
-		uint64_t addr = program_data(fr->prog, m->data, m->len);
-
-		program_call_want(fr->prog, (int64_t)m->len, why, SYS_sendto, (unsigned)sender,
-				  addr, m->len, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+		unix_message_send(fr, m, why, sender, NULL, 0);
 	}
 }

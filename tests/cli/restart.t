@@ -82,6 +82,17 @@ given_descriptors() {
 	[[ $(cat out3) == $'two\ngot two other-nine' ]] || fail "$(cat out3 err3)"
 }
 
+unread_datagrams_need_room() {
+	become root
+	need unshare
+	launch "$SUBJECTS/sockets_named_unread" "$CTL"
+	wait_ready
+	expect 0 "$GODWIT" checkpoint --kill "$PID"
+	wait "$PID"
+	expect 1 unshare -n sh -c 'echo 2 >/proc/sys/net/unix/max_dgram_qlen; exec "$@"' - "$GODWIT" restart myckpt
+	says 'no room for the [0-9]* datagrams' '^hint: raise /proc/sys/net/unix/max_dgram_qlen to [0-9]*'
+}
+
 # A slave without its master would be a terminal that has hung up.
 given_terminal() {
 	make_image ptys
@@ -289,6 +300,7 @@ by_pipe_name() { # a relative name, a directory of another place
 
 for c in 0 1 7 255; do try "restart_ends_with_the_programs_status_$c" exit_status "exit $c" $c; done
 try given_descriptors given_descriptors
+try unread_datagrams_need_room unread_datagrams_need_room
 try master_is_given_away_after_its_slave given_terminal
 try restart_ends_by_the_programs_signal exit_status "kill TERM" 143
 try restart_has_the_shells_streams streams

@@ -102,7 +102,8 @@ refuse user credentials;another process;an unread message with another process's
 refuse_files user unix_connected;(unix|socket);connections of Unix sockets with a name
 refuse user unix_replaced;(gone|directory);a Unix socket whose file is gone
 refuse_files user unix_lone;never connected;a Unix socket that was never connected
-refuse_files user unix_unread;not read yet;unread datagrams in a Unix socket with a name
+refuse_files user unix_unread;of the socket 'somebody';an unread datagram of a Unix socket with a name that is not the program's
+refuse_files user unix_waiting;1 connections;connections to a Unix socket, not accepted yet
 refuse_files user large_message;unread message of 204800;an unread message of more than 192 KiB
 refuse_files user multicast;multicast;a UDP socket that is in a multicast group
 refuse user thread_clock;clock;a POSIX timer of a wake-up clock, or of one of several threads' CPU time

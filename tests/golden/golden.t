@@ -127,7 +127,7 @@ stays_readable() { # IMAGE
 }
 
 for s in mem_anon mem_sparse mem_runs mem_shared_anon mem_file_private threads threads_1000 sig_pending sig_state \
-	timers files_locked files_devices socketpairs sockets_listening eventfds signalfds timerfds ptys; do
+	timers files_locked files_devices socketpairs sockets_listening eventfds signalfds timerfds ptys sockets_named_unread; do
 	[[ ! -e $TOP/tests/subjects/$s.c ]] || try "image_of_${s}_follows_the_page" follows_the_page "$s"
 done
 try live_image_follows_the_page live_image_follows_the_page

@@ -257,6 +257,9 @@ IN_FLIGHT = [("from", "i32"),
              ("messages", ("list", [("socket", "u32"), ("message", "u32"), ("files", ("list", "u32", 253)),
                                     ("creds", "u32"), ("uid", "u32"), ("gid", "u32")], 1 << 20))]
 
+UNIX_UNREAD = ("list", [("socket", "u32"), ("messages", ("list", [("data", "blob"), ("sender", "u32")], 1 << 20))],
+               1 << 20)
+
 TERMINAL = [("iflag", "u32"), ("oflag", "u32"), ("lflag", "u32"), ("cc", 19)]
 
 SETTINGS = [("oom_score_adj", "i32"), ("coredump_filter", "u32"), ("lock_future", "u32"), ("mdwe", "u32"),
@@ -271,8 +274,9 @@ NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPING
          12: ("PLACES", PLACES), 13: ("PARENT", PARENT), 14: ("POSIX TIMERS", POSIX_TIMERS),
          15: ("CONTENTS", CONTENTS), 16: ("CPU", CPU), 17: ("TERMINAL", TERMINAL),
          18: ("FILE SIGNALS", FILE_SIGNALS), 19: ("IN FLIGHT", IN_FLIGHT), 20: ("SETTINGS", SETTINGS),
+         21: ("UNIX UNREAD", UNIX_UNREAD),
          32: ("JOB", JOB)}
-ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 32)]
+ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 32)]
 NEEDS_PLACES, NEEDS_PARENT = 1, 2
 CLEAN, BELOW = 1, 2
 

@@ -181,9 +181,8 @@ static int multicast(void)
 static int unix_connected(void)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "socket"};
-	int l = must(socket(AF_UNIX, SOCK_STREAM, 0)), c = must(socket(AF_UNIX, SOCK_STREAM, 0));
+	int c = must(socket(AF_UNIX, SOCK_STREAM, 0)), l = must(socket(AF_UNIX, SOCK_STREAM, 0));
 
-	/* The other end is nobody's yet: it waits to be accepted. */
 	unlink("socket");
 	must(bind(l, (void *)&a, sizeof(a)));
 	must(listen(l, 5));
@@ -471,14 +470,31 @@ static int unix_lone(void)
 	return socket(AF_UNIX, SOCK_STREAM, 0);
 }
 
+/* Of a socket that had a name, and is closed. */
 static int unix_unread(void)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "unread"};
+	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "unread"}, sender = a;
 	int fd = must(socket(AF_UNIX, SOCK_DGRAM, 0)), from = must(socket(AF_UNIX, SOCK_DGRAM, 0));
 
+	strcpy(sender.sun_path, "somebody");
 	must(bind(fd, (void *)&a, sizeof(a)));
+	must(bind(from, (void *)&sender, sizeof(sender)));
 	must(sendto(from, "x", 1, 0, (void *)&a, sizeof(a)));
 	close(from);
+	return fd;
+}
+
+/* A connection outlives who asked for it. */
+static int unix_waiting(void)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "waiting"};
+	int fd = must(socket(AF_UNIX, SOCK_STREAM, 0));
+
+	must(bind(fd, (void *)&a, sizeof(a)));
+	must(listen(fd, 5));
+	if (!must(fork()))
+		_exit(connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&a, sizeof(a)) != 0);
+	wait(NULL);
 	return fd;
 }
 
@@ -532,6 +548,7 @@ int main(int argc, char **argv)
 		{"large_message", large_message},
 		{"unix_lone", unix_lone},
 		{"unix_unread", unix_unread},
+		{"unix_waiting", unix_waiting},
 	};
 
 	return refusing(argc, argv, kinds, sizeof(kinds) / sizeof(kinds[0]), NULL);

@@ -220,7 +220,7 @@ static void capture_leaves_pipes_and_sockets_as_they_were(void)
 		err = ERR_INIT;
 		memset(&proc, 0, sizeof(proc));
 		CHECK_INT(state_files.capture(&c, &proc, &err), 0);
-		CHECK_INT(files_find(proc.files, 4)->unix_pair.nunread, 3);
+		CHECK_INT(files_find(proc.files, 4)->unix_pair.queue.n, 3);
 		state_files.done(&proc);
 	}
 	dup_fd = remote_getfd(&target, 4);
@@ -288,9 +288,9 @@ static void descriptor_in_flight_is_the_programs_own(void)
 
 	CHECK_INT(capture_only(build_rights, NULL), 0);
 	f = files_find(proc.files, 4);
-	CHECK_INT(f->unix_pair.nunread, 1);
-	CHECK_INT(f->unix_pair.unread[0].nfiles, 1);
-	CHECK(&proc.files->files[f->unix_pair.unread[0].files[0]] == files_find(proc.files, 0));
+	CHECK_INT(f->unix_pair.queue.n, 1);
+	CHECK_INT(f->unix_pair.queue.v[0].nfiles, 1);
+	CHECK(&proc.files->files[f->unix_pair.queue.v[0].files[0]] == files_find(proc.files, 0));
 	CHECK_INT(proc.files->flight_from, 0);
 }
 
