@@ -187,9 +187,10 @@ static int take_round(struct feed *f, const struct restore *r, struct remote *re
 			      : memory_early_extend(r, remote, v[i].start, v[i].end, err);
 	if (f->round)
 		fill_end(&f->fill);
-	/* Most likely the last one, and the program over there is about to be stopped. */
-	if (!ret && !n)
-		ret = memory_early_survey(r, remote, err);
+	/* Perhaps the last one, and the program over there is about to be stopped. */
+	if (!ret && !n && !(ret = memory_early_survey(r, remote, err)))
+		ret = proto_send(f->w, FRAME_TAKEN, NULL, 0, err);
+	fault_point("round taken");
 	f->may_come = ROUND_SLACK;
 	for (size_t i = 0; i < n && !ret; i++) {
 		fill_add(&f->fill, v[i].start, v[i].end);

@@ -155,12 +155,23 @@ static int find_mappings(const struct source *s, const struct ranges *r, struct 
 	return ret;
 }
 
+/* What is still on its way would be taken while the program stands still. */
+static int hear_taken(struct source *s, struct err *err)
+{
+	char none[1];
+	size_t len;
+
+	return proto_expect(s->w, &s->reader, FRAME_TAKEN, none, 0, &len, err);
+}
+
+/* r: NULL before a stop. */
 static int begin_round(struct source *s, uint32_t number, const struct ranges *r, struct err *err)
 {
 	__cleanup_buf struct buf b = {0};
 	struct codec c = codec_writer(&b);
 	struct ranges m = {.err = err};
 	int ret = r ? find_mappings(s, r, &m, err) : 0;
+	bool is_empty = !m.n;
 
 	codec_u32(&c, &number);
 	codec_array(&c, &m.v, &m.n, sizeof(*m.v), 16, PROTO_FILES_MAX / 16);
@@ -172,7 +183,8 @@ static int begin_round(struct source *s, uint32_t number, const struct ranges *r
 	if (ret)
 		return ret;
 	wire_deadline(s->w, s->o->timeout_ms);
-	return proto_send_buf(s->w, FRAME_ROUND, &b, err);
+	ret = proto_send_buf(s->w, FRAME_ROUND, &b, err);
+	return ret || !is_empty ? ret : hear_taken(s, err);
 }
 
 /* The bytes were written since the round before began; the first sends all there is. */
@@ -282,8 +294,10 @@ int source_look_again(struct source *s, struct err *err)
 	if ((ret = job_init(&s->job, &s->job_options, s->early->front, err)))
 		return ret;
 	s->job.capture.tracked = true;
-	/* It takes 10 ms a GiB. */
-	if ((ret = job_look(&s->job, err)) || (ret = send_last_rounds(s, err)))
+	/* It takes 10 ms a GiB; then what has piled up on the way is waited for. */
+	if ((ret = job_look(&s->job, err)) ||
+	    (ret = begin_round(s, s->result->nrounds, NULL, err)) ||
+	    (ret = send_last_rounds(s, err)))
 		return ret;
 	return begin_round(s, s->result->nrounds, NULL, err);
 }

@@ -42,6 +42,7 @@ enum proto_frame {
 	FRAME_FILE = 19,    /* source: a piece of one */
 	FRAME_SIGNALS = 20, /* source: the last that came there */
 	FRAME_CARRIED = 21, /* source: that was all of the files */
+	FRAME_TAKEN = 22,   /* destination: all that came so far is in its place */
 	/* Post-copy: postcopy.h. */
 	FRAME_ASK_LATER = 32, /* source: may pages come later? */
 	FRAME_MAY_LATER = 33, /* destination: yes, or why not */

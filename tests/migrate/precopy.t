@@ -156,7 +156,7 @@ target_dies() { # POINT WHERE
 		finish_counter over
 	fi
 }
-for point in "mapped early" "pages taken" mapped built "commit heard" going; do
+for point in "mapped early" "pages taken" "round taken" mapped built "commit heard" going; do
 	try "precopy_destination_killed_at_${point// /_}" target_dies "$point" here
 done
 try precopy_destination_killed_at_let_go target_dies "let go" over
