@@ -2,6 +2,8 @@
 #include "proc/pagemap.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -169,6 +171,20 @@ bool pagemap_has_scan(int fd)
 	return ioctl(fd, PAGEMAP_SCAN, &a) >= 0;
 }
 
+static int explain(int ret, uint64_t start, uint64_t end, struct err *err)
+{
+	if (ret < 0)
+		return err_sys(err, ret, "cannot read the page map of %#llx-%#llx",
+			       (unsigned long long)start, (unsigned long long)end);
+	return ret;
+}
+
+/* Tells the last run, too. */
+static int finish(struct joiner *j, int ret)
+{
+	return !ret && j->end > j->start ? j->fn(j->arg, j->start, j->end, j->unchanged) : ret;
+}
+
 int pagemap_walk(int fd, uint64_t start, uint64_t end, enum pagemap_want want, pagemap_fn fn,
 		 void *arg, struct err *err)
 {
@@ -179,10 +195,63 @@ int pagemap_walk(int fd, uint64_t start, uint64_t end, enum pagemap_want want, p
 		j.start = j.end = 0;
 		ret = entries(fd, start, end, want, &j);
 	}
-	if (!ret && j.end > j.start)
-		ret = fn(arg, j.start, j.end, j.unchanged);
-	if (ret < 0)
-		return err_sys(err, ret, "cannot read the page map of %#llx-%#llx",
-			       (unsigned long long)start, (unsigned long long)end);
-	return ret;
+	return explain(finish(&j, ret), start, end, err);
+}
+
+struct kept_run {
+	uint64_t start, end;
+	bool unchanged;
+};
+
+/* The part that the other thread walks. */
+struct half {
+	int fd;
+	uint64_t start, end;
+	enum pagemap_want want;
+	struct kept_run *v;
+	size_t n, cap;
+	int ret;
+};
+
+static int keep_run(void *arg, uint64_t start, uint64_t end, bool unchanged)
+{
+	struct half *h = arg;
+	struct err ignored = ERR_INIT;
+	struct kept_run *v = io_grow(h->v, &h->cap, h->n + 1, sizeof(*v), &ignored);
+
+	if (!v)
+		return -ENOMEM;
+	h->v = v;
+	v[h->n++] = (struct kept_run){start, end, unchanged};
+	return 0;
+}
+
+static void *walk_half(void *arg)
+{
+	struct half *h = arg;
+	struct joiner j = {.fn = keep_run, .arg = h};
+
+	h->ret = finish(&j, scan_for(h->fd, h->start, h->end, h->want, &j));
+	return NULL;
+}
+
+int pagemap_walk_halves(int fd, uint64_t start, uint64_t middle, uint64_t end,
+			enum pagemap_want want, pagemap_fn fn, void *arg, struct err *err)
+{
+	struct half other = {.fd = fd, .start = middle, .end = end, .want = want};
+	struct joiner j = {.fn = fn, .arg = arg};
+	pthread_t thread;
+	int ret;
+
+	if (middle <= start || middle >= end || !pagemap_has_scan(fd) ||
+	    pthread_create(&thread, NULL, walk_half, &other))
+		return pagemap_walk(fd, start, end, want, fn, arg, err);
+	ret = scan_for(fd, start, middle, want, &j);
+	pthread_join(thread, NULL);
+	if (!ret)
+		ret = other.ret;
+	for (size_t i = 0; i < other.n && !ret; i++)
+		ret = join(&j, other.v[i].start, other.v[i].end, other.v[i].unchanged);
+	free(other.v);
+	return explain(finish(&j, ret), start, end, err);
 }

@@ -40,6 +40,15 @@ typedef int (*pagemap_fn)(void *arg, uint64_t start, uint64_t end, bool unchange
 int pagemap_walk(int fd, uint64_t start, uint64_t end, enum pagemap_want want, pagemap_fn fn,
 		 void *arg, struct err *err) __must_check;
 
+/*
+ * The same by two threads, one for what lies below `middle` and one for the rest, whose runs are
+ * kept until the first is done; fn is called by the caller's thread alone.  By one where there is
+ * no PAGEMAP_SCAN.
+ */
+int pagemap_walk_halves(int fd, uint64_t start, uint64_t middle, uint64_t end,
+			enum pagemap_want want, pagemap_fn fn, void *arg,
+			struct err *err) __must_check;
+
 /* Does this kernel have PAGEMAP_SCAN?  fd is any pagemap. */
 bool pagemap_has_scan(int fd);
 

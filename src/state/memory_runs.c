@@ -166,14 +166,35 @@ static int split_run(void *arg, uint64_t start, uint64_t end, bool unchanged)
 	return 0;
 }
 
+/* Of less than this one thread is the faster one. */
+#define ONE_THREAD (UINT64_C(512) << 20)
+
+/* Below it lies half of the mappings [i, end); 0: that is little. */
+static uint64_t middle_of(const struct process *p, size_t i, size_t end)
+{
+	uint64_t all = 0;
+
+	for (size_t k = i; k < end; k++)
+		all += p->mappings[k].end - p->mappings[k].start;
+	if (all < ONE_THREAD)
+		return 0;
+	all /= 2;
+	for (size_t k = i; k < end; all -= p->mappings[k].end - p->mappings[k].start, k++)
+		if (all <= p->mappings[k].end - p->mappings[k].start)
+			return p->mappings[k].start + ALIGN_DOWN(all, PAGE_SIZE_4K);
+	return 0;
+}
+
 /* Runs of mappings [i, end), all of them scanned. */
 static int find_group(struct process *p, int pagemap, enum pagemap_want want, size_t i, size_t end,
 		      size_t *first, struct err *err)
 {
 	struct group g = {
 		.w = {.p = p, .mapping = (uint32_t)i, .err = err}, .first = first, .end = end};
-	int ret = pagemap_walk(pagemap, p->mappings[i].start, p->mappings[end - 1].end, want,
-			       split_run, &g, err);
+	uint64_t from = p->mappings[i].start, to = p->mappings[end - 1].end;
+	uint64_t middle = middle_of(p, i, end);
+	int ret = middle ? pagemap_walk_halves(pagemap, from, middle, to, want, split_run, &g, err)
+			 : pagemap_walk(pagemap, from, to, want, split_run, &g, err);
 
 	while (g.w.mapping < end)
 		first[++g.w.mapping] = p->nruns;

@@ -45,7 +45,7 @@ in_between() { # CHANGE
 		    if change == 'models' and t == MODEL: return endless(MODEL, b'')
 		    if change == 'asks' and t == HELLO: return frame(t, b) + endless(ASK_LATER, struct.pack('<I', os.getuid()))
 		    if change == 'model-pages' and t == PAGES: return endless(t, b)
-		    if change == 'rounds' and t == ROUND: return endless(t, struct.pack('<II', 1, 0))
+		    if change == 'rounds' and t == ROUND: return endless(t, struct.pack('<IIQQ', 1, 1, 1 << 44, (1 << 44) + 4096))
 		    if change == 'round-of-all' and t == ROUND: return frame(t, struct.pack('<IIQQ', 1, 1, 0, 1 << 60))
 		    if change == 'pieces' and t == FILE: return endless(t, b)
 		    if change == 'old-pages' and t == PAGES and there: return endless(t, b)
