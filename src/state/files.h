@@ -178,6 +178,8 @@ struct open_file {
 			uint32_t master;   /* index of its pair's master */
 			uint32_t number;   /* capture: N of /dev/pts/N */
 			uint64_t devpts;   /* capture: its file system, or 0 */
+			bool is_searched;  /* capture: for others who have it */
+			int32_t foreign;   /* capture: a process that has it, too; 0: none */
 			struct pty *state; /* a master's; state/pty.h */
 		} pty;
 		struct {

@@ -85,19 +85,16 @@ bool pty_adopt(const struct file_table *t, struct open_file *f)
 /* --- who else has it --- */
 
 /* Is what fd, in the directory d (of /proc/PID/fd), leads to one end of the pair? */
-static bool is_end(int d, const char *fd, const struct open_file *master)
+static bool is_end(int d, const char *fd, const struct stat *st, const struct open_file *master)
 {
 	__cleanup_buf struct buf info = {0};
-	struct stat st;
 	const char *at;
 	char name[300];
 
-	if (fstatat(d, fd, &st, 0) || !S_ISCHR(st.st_mode))
-		return false;
-	if (st.st_rdev == slave_rdev(master))
-		return !master->pty.devpts || st.st_dev == master->pty.devpts;
+	if (st->st_rdev == slave_rdev(master))
+		return !master->pty.devpts || st->st_dev == master->pty.devpts;
 	/* Another node of that kind may be of another devpts. */
-	if (st.st_rdev != PTMX || st.st_dev != master->dev || st.st_ino != master->ino)
+	if (st->st_rdev != PTMX || st->st_dev != master->dev || st->st_ino != master->ino)
 		return false;
 	snprintf(name, sizeof(name), "../fdinfo/%s", fd);
 	if (io_read_file(d, name, &info) || !info.len || !(at = strstr(info.p, "tty-index:")))
@@ -105,9 +102,23 @@ static bool is_end(int d, const char *fd, const struct open_file *master)
 	return strtoul(at + strlen("tty-index:"), NULL, 10) == master->pty.number;
 }
 
-static bool has_end(int proc, const char *pid, const struct open_file *master)
+/* Notes for each pair of the program's whether what fd leads to is an end of it. */
+static void note_end(struct file_table *t, int d, const char *fd, pid_t pid)
 {
-	bool found = false;
+	struct stat st;
+
+	if (fstatat(d, fd, &st, 0) || !S_ISCHR(st.st_mode))
+		return;
+	for (size_t i = 0; i < t->nfiles; i++) {
+		struct open_file *f = &t->files[i];
+
+		if (f->kind == FILE_PTY && f->pty.is_master && is_end(d, fd, &st, f))
+			f->pty.foreign = pid;
+	}
+}
+
+static void search_process(struct file_table *t, int proc, const char *pid)
+{
 	struct dirent *e;
 	char name[300];
 	int fd;
@@ -116,33 +127,47 @@ static bool has_end(int proc, const char *pid, const struct open_file *master)
 	snprintf(name, sizeof(name), "%s/fd", pid);
 	fd = openat(proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	d = fd < 0 ? NULL : fdopendir(fd);
-	while (d && !found && (e = readdir(d)))
-		found = *e->d_name >= '0' && *e->d_name <= '9' &&
-			is_end(dirfd(d), e->d_name, master);
+	while (d && (e = readdir(d)))
+		if (*e->d_name >= '0' && *e->d_name <= '9')
+			note_end(t, dirfd(d), e->d_name, atoi(pid));
 	if (d)
 		closedir(d);
 	else if (fd >= 0)
 		close(fd);
-	return found;
 }
 
-/* Has another process the pair's master or slave open?  ret: which one, or 0. */
-static bool has_foreign(const struct file_scan *s, const struct open_file *master, pid_t *ret)
+/* Whether other processes have an end of the program's pairs: once for all. */
+static void search(struct file_scan *s)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *e;
 
-	*ret = 0;
-	while (proc && !*ret && (e = readdir(proc))) {
+	for (size_t i = 0; i < s->table->nfiles; i++)
+		if (s->table->files[i].kind == FILE_PTY) {
+			s->table->files[i].pty.is_searched = true;
+			s->table->files[i].pty.foreign = 0;
+		}
+	while (proc && (e = readdir(proc))) {
 		int pid = atoi(e->d_name);
 
 		if (pid > 0 && pid != s->c->remote->pid && pid != getpid() &&
-		    pid != s->c->ignore_child && has_end(dirfd(proc), e->d_name, master))
-			*ret = pid;
+		    pid != s->c->ignore_child)
+			search_process(s->table, dirfd(proc), e->d_name);
 	}
 	if (proc)
 		closedir(proc);
-	return *ret != 0;
+}
+
+static pid_t find_foreign(struct file_scan *s, const struct open_file *f)
+{
+	if (!f->pty.is_searched)
+		search(s);
+	/* What a godwit that was killed began is done in a moment. */
+	for (int i = 0; i < 200 && f->pty.foreign && pty_is_ours(f->pty.foreign); i++) {
+		usleep(10000);
+		search(s);
+	}
+	return f->pty.foreign;
 }
 
 /* --- capture --- */
@@ -219,7 +244,6 @@ static int check_holders(struct file_scan *s, const struct open_file *f, int mas
 			 struct err *err)
 {
 	pid_t session, pid;
-	int tries = 0;
 
 	/* By way of the master this tells the slave's (drivers/tty/tty_jobctrl.c, tiocgsid). */
 	if (!ioctl(master, TIOCGSID, &session))
@@ -227,8 +251,7 @@ static int check_holders(struct file_scan *s, const struct open_file *f, int mas
 				      "its slave /dev/pts/%u is the controlling terminal of a "
 				      "session",
 				      f->pty.number);
-	while (has_foreign(s, f, &pid) && pty_is_ours(pid) && tries++ < 200)
-		usleep(10000);
+	pid = find_foreign(s, f);
 	if (pid)
 		return file_refuse_as(s, err, REFUSED_PTY_FOREIGN,
 				      "process %d has it, or its slave /dev/pts/%u, too", pid,

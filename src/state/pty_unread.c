@@ -301,8 +301,8 @@ bool pty_is_ours(pid_t pid)
 	return !io_read_file(AT_FDCWD, path, &comm) && comm.len && !strcmp(comm.p, OUR_NAME "\n");
 }
 
-int pty_unread_capture(const struct file_scan *s, int master, int slave, struct pty *p,
-		       struct err *err)
+static int take_and_keep(const struct file_scan *s, int master, int slave, struct pty *p,
+			 struct err *err)
 {
 	__cleanup_free struct pty_piece *pieces = io_alloc(PIECES_MAX, sizeof(*pieces), err);
 	struct taken *t =
@@ -328,4 +328,21 @@ int pty_unread_capture(const struct file_scan *s, int master, int slave, struct 
 		e = keep(p, t, err);
 	munmap(t, sizeof(*t));
 	return e;
+}
+
+static bool is_empty(int fd)
+{
+	int n = 0;
+
+	/* To ask whether it is readable waits for what is on its way (n_tty_poll). */
+	return !is_readable(fd) && !ioctl(fd, FIONREAD, &n) && !n;
+}
+
+int pty_unread_capture(const struct file_scan *s, int master, int slave, struct pty *p,
+		       struct err *err)
+{
+	/* A line without its end is not counted. */
+	if (!pty_has_lines(p) && is_empty(slave) && is_empty(master))
+		return 0;
+	return take_and_keep(s, master, slave, p, err);
 }

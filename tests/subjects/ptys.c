@@ -4,6 +4,7 @@
  * end, bytes without lines, in packet mode, for a slave that is closed.
  */
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 
@@ -202,9 +203,11 @@ static void check_plain(void)
 /* --- the others --- */
 
 static struct pair closed, shut, part;
+static int watch;
 
 static void make_others(void)
 {
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = 42};
 	int on = 1;
 
 	closed = pair(0, 0);
@@ -224,12 +227,16 @@ static void make_others(void)
 	set(part.slave, ECHOCTL, NOFLSH);
 	put(part.master, "only a part", 11);
 	wait_for(part.master, 11);
+	must(fcntl(part.master, F_SETOWN, getpid()));
+	watch = must(epoll_create1(0));
+	must(epoll_ctl(watch, EPOLL_CTL_ADD, part.slave, &e));
 }
 
 static void check_others(void)
 {
 	struct pollfd p = {.fd = closed.master, .events = POLLIN};
 	int is_exclusive = 0, is_locked = 0, slave;
+	struct epoll_event e = {0};
 
 	check(poll(&p, 1, 0) == 1 && p.revents & POLLHUP, "the slave is not closed");
 	check(gets(closed.master, "later\r\nwithbye\r\n"), "what the closed slave wrote");
@@ -246,7 +253,10 @@ static void check_others(void)
 	put(shut.master, "x\n", 2);
 	check(gets(shut.slave, "x\n"), "the locked one");
 	check(is_empty(part.slave) && gets(part.master, "only a part"), "a part alone");
+	check(fcntl(part.master, F_GETOWN) == getpid(), "whom its signals tell");
+	check(epoll_wait(watch, &e, 1, 0) == 0, "an event too many");
 	put(part.master, "\x15whole\n", 7);
+	check(epoll_wait(watch, &e, 1, 5000) == 1 && e.data.u64 == 42, "no event");
 	check(gets(part.slave, "whole\n"), "the part is not killed");
 }
 
