@@ -34,6 +34,10 @@ struct checkpoint_options {
 	bool is_unborn;
 	enum checkpoint_pause pause;
 	bool incremental; /* store what was written since the last such checkpoint */
+	/* Of an incremental one: the only image that it may stand on ("": none, a chain begins),
+	 * or NULL: the last one; and the name, in the same directory, that it will have when the
+	 * next one looks for it, or NULL: image. */
+	const char *parent, *known_as;
 	unsigned threads; /* that copy memory; 0: as many as make sense */
 	/* Private anonymous memory that the image does without: zeros after a restart. */
 	const struct memory_range *excluded;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -60,6 +61,38 @@ static int check_name(struct job *j, struct lineage *l, struct err *err)
 	return ret;
 }
 
+/* As realpath(3), of a file that need not be there. */
+static int absolute(const char *path, char ret[PATH_MAX], struct err *err)
+{
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+	char dir[PATH_MAX] = ".";
+	size_t len;
+
+	if (slash)
+		snprintf(dir, sizeof(dir), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	if (!realpath(dir, ret))
+		return err_sys(err, -errno, "cannot find '%s' again", path);
+	len = strlen(ret) == 1 ? 0 : strlen(ret);
+	if (snprintf(ret + len, PATH_MAX - len, "/%s", base) >= (int)(PATH_MAX - len))
+		return err_set(err, -ENAMETOOLONG, "the name '%s' is too long", path);
+	return 0;
+}
+
+/* Is it the image that was asked for? */
+static int check_wanted(const struct job *j, const struct lineage *l, struct err *err)
+{
+	char wanted[PATH_MAX];
+	int ret;
+
+	if (!j->o->parent)
+		return 0;
+	if ((ret = absolute(j->o->parent, wanted, err)))
+		return ret;
+	if (strcmp(wanted, l->kept->path))
+		return err_set(err, -ESTALE, "'%s' was made in between", l->kept->path);
+	return 0;
+}
+
 /* The image that the keeper knows, with its model. */
 static int open_parent(struct lineage *l, struct err *err)
 {
@@ -115,7 +148,7 @@ int lineage_open(struct job *j, struct lineage *l, struct track **ret_track, str
 	l->kept->path[sizeof(l->kept->path) - 1] = '\0';
 	if (!track_is_alive(*ret_track))
 		err_set(&why, -ESTALE, "process %d runs another program by now", j->o->pid);
-	if (!why.error && !open_parent(l, &why)) {
+	if (!why.error && !check_wanted(j, l, &why) && !open_parent(l, &why)) {
 		ret = check_name(j, l, err);
 		if (ret)
 			put_back(l, ret_track);
@@ -187,8 +220,7 @@ void lineage_keep(struct job *j, struct lineage *l, struct track *t)
 	struct err why = ERR_INIT;
 	int ret;
 
-	if (!realpath(j->o->image, k.path)) {
-		ret = err_sys(&why, -errno, "cannot find '%s' again", j->o->image);
+	if ((ret = absolute(j->o->known_as ? j->o->known_as : j->o->image, k.path, &why))) {
 		track_stop(t);
 	} else if (l->sock >= 0) {
 		ret = keeper_give_back(l->sock, t, &k, sizeof(k), &why);

@@ -74,7 +74,7 @@ int live_begin(struct job *j, struct err *err)
 	j->live->lineage.sock = -1;
 	snprintf(path, sizeof(path), "/proc/%d/mem", j->o->pid);
 	j->live->mem = open(path, O_RDONLY | O_CLOEXEC);
-	if (!j->o->incremental)
+	if (!j->o->incremental || (j->o->parent && !*j->o->parent))
 		keeper_end(j->o->pid);
 	else if ((ret = lineage_open(j, &j->live->lineage, &j->live->track, err)))
 		return ret;

@@ -18,7 +18,8 @@
 static int usage(FILE *out, int status)
 {
 	fprintf(out,
-		"usage: godwit run -o IMAGE [--every TIME] [--keep N] [--portable[=LEVEL]]\n"
+		"usage: godwit run -o IMAGE [--every TIME] [--keep N] [--incremental]\n"
+		"                  [--compress[=LEVEL]] [--portable[=LEVEL]]\n"
 		"                  [--pause=live|short|copy] [--threads N] [--new-ids | "
 		"--same-ids]\n"
 		"                  [--files=keep] [-q] [--] PROGRAM [ARGUMENTS]\n\n"
@@ -27,6 +28,11 @@ static int usage(FILE *out, int status)
 		"  -o, --output IMAGE   where its checkpoints go; removed when it ends with 0\n"
 		"      --every TIME     make one that often: 30s, 10m, 2h\n"
 		"      --keep N         keep N older ones, as IMAGE.1, IMAGE.2, ...\n"
+		"      --incremental    store only what was written since the one before; "
+		"complete\n"
+		"                       ones come now and then; IMAGE.part-N is what they stand "
+		"on\n"
+		"      --compress[=LEVEL]  write them as zstd, level 1 to 19 (default: 1)\n"
 		"      --portable[=v2]  start it without the CPU features that other machines may\n"
 		"                       lack: v2 (default) or v3, as in x86-64-v2\n"
 		"      --pause=HOW      copy, live or short, as for godwit checkpoint (default: "
@@ -110,6 +116,7 @@ static bool parse_pause(const char *s, enum checkpoint_pause *ret)
 
 struct run_line {
 	struct run_options o;
+	struct image_packing packing;
 	bool quiet;
 	int status; /* to leave with, when the line is not to be run */
 };
@@ -128,6 +135,18 @@ static bool take_ids(struct run_line *l, enum ids_policy wanted)
 	return true;
 }
 
+static bool take_level(struct run_line *l, const char *s)
+{
+	unsigned level;
+
+	if (!parse_number(s, 1, IMAGE_PACK_LEVEL_MAX, &level))
+		return wrong(l,
+			     cli_usage("run", "--compress=%s: 1 to %d?", s, IMAGE_PACK_LEVEL_MAX));
+	l->packing = (struct image_packing){.pack = image_pack, .level = (int)level};
+	l->o.packing = &l->packing;
+	return true;
+}
+
 static bool take_option(struct run_line *l, int c)
 {
 	switch (c) {
@@ -141,6 +160,11 @@ static bool take_option(struct run_line *l, int c)
 		return parse_number(optarg, 0, RUN_KEEP_MAX, &l->o.keep) ||
 		       wrong(l, cli_usage("run", "--keep %s: a number up to %d?", optarg,
 					  RUN_KEEP_MAX));
+	case 'i':
+		l->o.incremental = true;
+		return true;
+	case 'z':
+		return take_level(l, optarg ? optarg : "1");
 	case 'P':
 		return (l->o.tunables = parse_level(optarg)) ||
 		       wrong(l, cli_usage("run", "--portable=%s: v2 or v3?", optarg));
@@ -173,6 +197,8 @@ static bool parse_line(struct run_line *l, int argc, char **argv)
 		{"output", required_argument, NULL, 'o'},
 		{"every", required_argument, NULL, 'e'},
 		{"keep", required_argument, NULL, 'k'},
+		{"incremental", no_argument, NULL, 'i'},
+		{"compress", optional_argument, NULL, 'z'},
 		{"portable", optional_argument, NULL, 'P'},
 		{"pause", required_argument, NULL, 'p'},
 		{"threads", required_argument, NULL, 't'},

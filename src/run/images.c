@@ -4,7 +4,8 @@
  * With older images a checkpoint goes to IMAGE.new, which has that name only when it
  * is complete.  Then all move up by one.  Who is killed in between has left IMAGE.new, and
  * the next run moves the rest up: so no instant is without a newest image, and the
- * names are right whenever somebody looks who holds the lock.
+ * names are right whenever somebody looks who holds the lock.  So it is with incremental ones,
+ * too, which must not replace what they stand on (parts.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -47,7 +48,7 @@ char *images_name(const struct run_images *im, unsigned k, struct err *err)
 
 char *images_next(const struct run_images *im, struct err *err)
 {
-	return with_suffix(im, im->keep ? ".new" : "", err);
+	return with_suffix(im, im->keep || im->chained ? ".new" : "", err);
 }
 
 /* Names are as lasting as what they name. */
@@ -105,7 +106,7 @@ int images_promote(const struct run_images *im, struct err *err)
 
 	if (!next)
 		return err->error;
-	if (!im->keep || access(next, F_OK))
+	if (access(next, F_OK) || !strcmp(next, im->path))
 		return 0;
 	if ((ret = shift_up(im, err)) || (ret = move(next, im->path, err)))
 		return ret;
@@ -190,24 +191,31 @@ static int lock(struct run_images *im, const sigset_t *mask, struct err *err)
 	return ret < 0 ? ret : 0;
 }
 
-int images_open(struct run_images *im, const char *path, unsigned keep, const sigset_t *mask,
+int images_open(struct run_images *im, const struct run_options *o, const sigset_t *mask,
 		struct err *err)
 {
+	struct run_images all;
 	int ret;
 
-	*im = (struct run_images){.path = path, .keep = keep, .lock = -1};
+	*im = (struct run_images){
+		.path = o->image, .keep = o->keep, .chained = o->incremental, .lock = -1};
 	if ((ret = lock(im, mask, err)))
 		return ret;
-	/* One that was run with another --keep may have left it, too. */
-	struct run_images all = *im;
-
-	all.keep = keep ? keep : 1;
-	return images_promote(&all, err);
+	/* One that was run with other options may have left IMAGE.new, too. */
+	all = *im;
+	all.chained = true;
+	if ((ret = images_promote(&all, err)))
+		return ret;
+	im->part = parts_last(im);
+	im->chained |= im->part > 0;
+	parts_sweep(im, 0);
+	return 0;
 }
 
 void images_remove(const struct run_images *im)
 {
-	static const char *const others[] = {"", ".new", ".lock"};
+	static const char *const others[] = {"", ".new"};
+	__cleanup_free char *lock_name = NULL;
 	struct err ignored = ERR_INIT;
 
 	for (unsigned k = 1; k <= im->keep; k++) {
@@ -216,13 +224,16 @@ void images_remove(const struct run_images *im)
 		if (name)
 			unlink(name);
 	}
-	/* The lock last: until then nobody else looks. */
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		__cleanup_free char *name = with_suffix(im, others[i], &ignored);
 
 		if (name)
 			unlink(name);
 	}
+	parts_remove(im);
+	/* The lock last: until then nobody else looks. */
+	if ((lock_name = with_suffix(im, ".lock", &ignored)))
+		unlink(lock_name);
 }
 
 void images_close(struct run_images *im)

@@ -13,7 +13,10 @@
 struct run_images {
 	const char *path; /* IMAGE */
 	unsigned keep;
-	int lock; /* descriptor of IMAGE.lock, locked; -1 where the file system has no locks */
+	bool chained;  /* they may stand on others: parts.c */
+	int lock;      /* descriptor of IMAGE.lock, locked; -1 where the file system has no locks */
+	unsigned part; /* the last number that was used */
+	unsigned tip;  /* that which the next checkpoint may stand on; 0: none */
 };
 
 /*
@@ -21,7 +24,7 @@ struct run_images {
  * one that was killed had begun.  Every process that could still touch the program or its image
  * holds a copy of the lock's descriptor.
  */
-int images_open(struct run_images *im, const char *path, unsigned keep, const sigset_t *mask,
+int images_open(struct run_images *im, const struct run_options *o, const sigset_t *mask,
 		struct err *err) __must_check;
 /* The k-th image's name: IMAGE, IMAGE.1, ...; to the caller's free(). */
 char *images_name(const struct run_images *im, unsigned k, struct err *err) __must_check;
@@ -35,6 +38,22 @@ int images_demote(const struct run_images *im, unsigned k, struct err *err) __mu
 void images_remove(const struct run_images *im);
 /* The end of a run that leaves its images. */
 void images_close(struct run_images *im);
+
+/* --- parts.c: what incremental images stand on --- */
+
+/* The n-th one's name, n from 1 on; to the caller's free(). */
+char *parts_name(const struct run_images *im, unsigned n, struct err *err) __must_check;
+/* The largest number that is there, or 0. */
+unsigned parts_last(const struct run_images *im);
+/* Does the newest image stand on so many, or so large ones, that a complete one is due?  Also
+ * where it cannot be read. */
+bool parts_are_many(const struct run_images *im);
+/* The image that was just written becomes part n, too. */
+int parts_link(const struct run_images *im, unsigned n, struct err *err) __must_check;
+/* Takes away what no image stands on, but for part n.  None where an image cannot be read. */
+void parts_sweep(const struct run_images *im, unsigned n);
+/* Takes all of them away. */
+void parts_remove(const struct run_images *im);
 
 /* --- lifeline.c --- */
 
@@ -124,14 +143,15 @@ struct save {
 	pid_t pid; /* 0: none */
 	int fd;    /* from which the error is read */
 	enum save_kind kind;
+	unsigned part; /* which it becomes; 0: it is not incremental */
 	uint64_t begun_ns;
 };
 
 /* quiet: without notices. */
-int save_begin(const struct jobrun *r, struct save *s, enum save_kind kind, bool quiet,
+int save_begin(struct jobrun *r, struct save *s, enum save_kind kind, bool quiet,
 	       struct err *err) __must_check;
 /* It has ended with this status: 0, or negative and *err. */
-int save_end(struct save *s, int status, struct err *err) __must_check;
+int save_end(struct jobrun *r, struct save *s, int status, struct err *err) __must_check;
 void save_cancel(const struct save *s);
 
 #endif

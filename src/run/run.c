@@ -90,7 +90,7 @@ static void after_save(struct watch *w, int status)
 {
 	struct err err = ERR_INIT;
 	bool last = w->save.kind == SAVE_LAST, cancelled = w->leave && !last;
-	int ret = save_end(&w->save, status, &err);
+	int ret = save_end(w->r, &w->save, status, &err);
 
 	w->next_ns = after(w, w->save.begun_ns);
 	if (!ret && last) {
@@ -196,7 +196,7 @@ static void end_save(struct watch *w)
 		save_cancel(&w->save);
 	while (waitpid(w->save.pid, &status, 0) < 0 && errno == EINTR)
 		;
-	if (save_end(&w->save, status, &err) == 0)
+	if (save_end(w->r, &w->save, status, &err) == 0)
 		w->saved = last;
 	else if (last && err.error != -ESRCH)
 		complain_of_save(w, &err);
@@ -250,7 +250,7 @@ static void first_image(struct jobrun *r)
 	if (!save_begin(r, &s, SAVE_FIRST, true, &err)) {
 		while (waitpid(s.pid, &status, 0) < 0 && errno == EINTR)
 			;
-		if (!save_end(&s, status, &err))
+		if (!save_end(r, &s, status, &err))
 			return;
 	}
 	if (err.error == -ESRCH)
@@ -413,7 +413,7 @@ static int run_blocked(struct jobrun *r, int *ret_status, struct err *err)
 	sigset_t all;
 	int ret, low;
 
-	if ((ret = images_open(&r->images, o->image, o->keep, &r->mask, err)))
+	if ((ret = images_open(&r->images, o, &r->mask, err)))
 		return ret;
 	sigfillset(&all);
 	low = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);

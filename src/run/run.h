@@ -27,7 +27,9 @@ struct run_options {
 	uint64_t every_ns; /* between two checkpoints; 0: none but the first and the last */
 	unsigned keep;     /* older images, IMAGE.1 the youngest */
 	enum checkpoint_pause pause;
-	unsigned threads; /* that copy memory; 0: as many as make sense */
+	bool incremental;                    /* those at the interval and the last: see parts.c */
+	unsigned threads;                    /* that copy memory; 0: as many as make sense */
+	const struct image_packing *packing; /* how to compress, or NULL */
 	enum ids_policy ids;
 	enum files_policy files;
 	const char *tunables; /* GLIBC_TUNABLES of a program that is started, or NULL */

@@ -33,6 +33,10 @@ int chain_open(struct image *img, struct process *p, struct chain *ret,
 /* Accepts a zeroed one. */
 void chain_done(struct chain *c);
 
+/* What an image stands on: 0, and a zeroed *ret where that is nothing.  Reads that note alone. */
+int parent_read(struct image *img, struct parent_ref *ret, struct err *err) __must_check;
+void parent_done(struct parent_ref *r);
+
 /* Where memory of the image [0] is stored. */
 struct chain_place {
 	size_t link;  /* in which image */

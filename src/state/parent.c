@@ -61,10 +61,36 @@ static void show(const struct process *p, struct report *rep)
 	report_end(rep);
 }
 
+void parent_done(struct parent_ref *r)
+{
+	free(r->name);
+	free(r->path);
+	*r = (struct parent_ref){0};
+}
+
 static void done(struct process *p)
 {
-	free(p->parent.name);
-	free(p->parent.path);
+	parent_done(&p->parent);
+}
+
+int parent_read(struct image *img, struct parent_ref *ret, struct err *err)
+{
+	struct process p = {0};
+	struct image_note note;
+	struct codec c;
+
+	*ret = (struct parent_ref){0};
+	if (!image_note_find(img, "GODWIT", NOTE_PARENT, &note))
+		return 0;
+	c = codec_reader(note.desc, note.len);
+	codec(&c, &p);
+	if (c.bad || c.left || validate(&p, err)) {
+		done(&p);
+		return err_image(err, "%s: the note on the parent image is malformed",
+				 image_path(img));
+	}
+	*ret = p.parent;
+	return 0;
 }
 
 const struct state_ops state_parent = {

@@ -262,10 +262,10 @@ short_transfers() { # OPTION...
 
 # --- godwit run: whatever fails, the same line finishes the job ---
 
-job_errors() { # KIND WHAT
+job_errors() { # KIND WHAT OPTION...
 	become user
 	local kind=$1 what=$2 i n=0 lines plain=0
-	set -- run -o img --keep 1 --every 0.05 -- "$SUBJECTS/lines" "$CTL"
+	set -- run -o img --keep 1 --every 0.05 "${@:3}" -- "$SUBJECTS/lines" "$CTL"
 	: >out
 	chmod 666 out
 	# A job with some images, one of them an older one's, and a stop; twice.
@@ -362,4 +362,6 @@ done
 try run_write_errors job_errors write EIO
 try run_disk_full job_errors space ENOSPC
 try run_read_errors job_errors read EIO
+LIMIT=120 try run_write_errors_incremental job_errors write EIO --incremental
+try_full run_read_errors_incremental job_errors read EIO --incremental
 finish
