@@ -63,6 +63,8 @@ void remote_spread(struct remote_spread *s);
  * has ended, or its process was killed.
  */
 int remote_wait_thread(const struct remote *r, pid_t tid, int *status) __must_check;
+/* Of a program that was killed, or told to exit: until all of it has ended. */
+void remote_wait_end(const struct remote *r);
 /* Is there nothing of the thread that could run, whether that was reported or not? */
 bool remote_has_ended(pid_t tid);
 

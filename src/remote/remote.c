@@ -165,18 +165,6 @@ void remote_release(struct remote *r)
 	forget(r);
 }
 
-/* Until all have ended.  Threads first: the leader's end is reported last. */
-static void wait_for_the_end(const struct remote *r)
-{
-	for (size_t i = r->n; i-- > 0;) {
-		int status;
-
-		while (waitpid(r->threads[i].tid, &status, __WALL) == r->threads[i].tid &&
-		       WIFSTOPPED(status))
-			;
-	}
-}
-
 /* Of a leader that was killed and stops once more, for us.  False: it has ended. */
 static bool wait_exit_stop(pid_t tid)
 {
@@ -214,7 +202,7 @@ void remote_kill_watched(struct remote *r, void (*dying)(void *arg, pid_t tid), 
 		dying(arg, tid);
 		ptrace(PTRACE_CONT, tid, 0, 0);
 	}
-	wait_for_the_end(r);
+	remote_wait_end(r);
 	forget(r);
 }
 
@@ -237,7 +225,7 @@ void remote_exit(struct remote *r, int status)
 		 * threads, and the status would be another. */
 		if (!ptrace(PTRACE_SETREGS, t->tid, 0, &regs) &&
 		    !ptrace(PTRACE_CONT, t->tid, 0, 0)) {
-			wait_for_the_end(r);
+			remote_wait_end(r);
 			forget(r);
 			return;
 		}

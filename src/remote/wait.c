@@ -8,9 +8,11 @@
  * it need not be of this program.)  tests/e2e/run.t: fifty_kills_with_threads;
  * tests/migrate/postcopy_target.t: destination_killed_at_keeper_waits.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -63,4 +65,46 @@ int remote_wait_thread(const struct remote *r, pid_t tid, int *status)
 		if (errno != EINTR)
 			return -ECHILD;
 	return 0;
+}
+
+static void wait_end(pid_t tid)
+{
+	int status;
+
+	while (waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status))
+		;
+}
+
+/*
+ * Threads that are made are ours before they are in the list (PTRACE_O_TRACECLONE).  A program that
+ * was killed at that moment makes no more.  (tests/e2e/killed.t:
+ * killed_when_its_threads_have_just_been_made)
+ */
+static void wait_others(const struct remote *r)
+{
+	int fd = openat(r->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *d;
+
+	if (!dir) {
+		io_close_fd(&fd);
+		return;
+	}
+	while ((d = readdir(dir))) {
+		pid_t tid = (pid_t)atoi(d->d_name);
+
+		if (tid > 0 && tid != r->pid)
+			wait_end(tid);
+	}
+	closedir(dir);
+}
+
+void remote_wait_end(const struct remote *r)
+{
+	for (size_t i = r->n; i-- > 1;)
+		wait_end(r->threads[i].tid);
+	if (!r->n)
+		return;
+	wait_others(r);
+	wait_end(r->threads[0].tid);
 }

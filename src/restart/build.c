@@ -428,6 +428,7 @@ static int build_threads(struct rebuild *b, struct err *err)
 {
 	int ret;
 
+	fault_point("threads made");
 	take_tids(b);
 	if ((ret = adopt_threads(b, err)) || (ret = second_program(b, err)) ||
 	    (ret = remote_run(&b->remote, &b->prog, err)))

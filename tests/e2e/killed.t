@@ -173,6 +173,46 @@ restart_steps() { # OPTION [both]
 	restarts_after_all $1
 }
 
+# The program is killed when its guardian has not yet seen its new threads.
+in_the_middle() { # OPTION
+	become user
+	launch "$SUBJECTS/threads" "$CTL"
+	wait_ready
+	expect 0 "$GODWIT" checkpoint "$PID" -o img
+	finish_off
+	PID=
+	_stands() {
+		local p stat
+		for p in $(others); do
+			read -r stat 2>/dev/null <"/proc/$p/stat" && [[ $stat == *"(godwit-guardian) T "* ]] && GUARDIAN=$p && return
+		done
+		return 1
+	}
+	_its_tracee() { # the program, of which all threads have that tracer
+		local p
+		for p in $(others); do
+			_tracer "$p"
+			[[ $TRACER == "$GUARDIAN" ]] && PROGRAM=$p && return
+		done
+		return 1
+	}
+	(as env GODWIT_FAULT="threads made" GODWIT_FAULT_STOP=1 "$GODWIT" restart $1 img) </dev/null >cmd.out 2>cmd.err &
+	local cmd=$!
+	note_pid $cmd
+	wait_for 20 _stands
+	wait_for 20 _its_tracee
+	kill -9 "$PROGRAM"
+	kill -CONT "$GUARDIAN"
+	wait_for 20 no_others
+	wait "$cmd"
+	RC=$?
+	[[ $RC == 137 || $RC == 6 ]] || fail "exit status $RC"
+	PID=
+	: >"$CTL/release"
+	expect 0 "$GODWIT" restart $1 img
+	[[ $(tail -n 1 out) == ok ]] || fail "the program is not right"
+}
+
 for o in --pause=copy --compress --pause=live --pause=short --incremental; do
 	LIMIT=$((60 + KILLS)) try "checkpoint_killed_${o#--}" checkpoints $o
 done
@@ -181,6 +221,7 @@ LIMIT=$((60 + KILLS)) try flatten_killed of_images flatten img3 -o flat
 LIMIT=$((60 + KILLS)) try restart_killed restarts --same-ids
 LIMIT=$((60 + KILLS)) try restart_with_new_ids_killed restarts --new-ids
 for o in same new; do
+	try "killed_when_its_threads_have_just_been_made_with_${o}_ids" in_the_middle --$o-ids
 	try "restart_with_${o}_ids_dies_at_each_step" restart_steps --$o-ids
 	try "restart_with_${o}_ids_and_its_guardian_die_at_each_step" restart_steps --$o-ids both
 done

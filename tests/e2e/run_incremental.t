@@ -76,7 +76,7 @@ parts_go_with_the_last_that_needs_them() {
 	rm -f job.ckpt job.ckpt.1 "$CTL/release"
 	: >out
 	job --incremental -- "$SUBJECTS/lines" "$CTL"
-	wait_alive "$PID" 30 has_lines 3
+	wait_alive "$PID" 30 has_lines 4 # "ready" is one
 	[[ -z $(parts) ]] || fail "parts of the old one are left: $(parts)"
 	: >"$CTL/release"
 	ended
