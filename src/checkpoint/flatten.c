@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/meter.h"
 #include "checkpoint/internal.h"
 #include "state/chain.h"
 #include "state/memory.h"
@@ -19,7 +20,17 @@ struct flattening {
 	struct process flat; /* the same arrays, but for runs of its own */
 	struct chain chain;
 	struct image_writer *writer;
+	struct meter *meter;
 };
+
+static uint64_t bytes_of_runs(const struct process *p)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < p->nruns; i++)
+		bytes += p->runs[i].len;
+	return bytes;
+}
 
 static int open_all(struct flattening *f, const char *path, struct err *err)
 {
@@ -29,10 +40,12 @@ static int open_all(struct flattening *f, const char *path, struct err *err)
 		return ret;
 	if ((ret = process_load(f->img, &f->proc, err)) ||
 	    (ret = memory_check_places(&f->proc, image_data_size(f->img), path, err)) ||
-	    (ret = chain_open(f->img, &f->proc, &f->chain, err)) ||
-	    (ret = image_verify_blocks(f->img, 0, image_blocks(f->img), err)))
+	    (ret = chain_open(f->img, &f->proc, &f->chain, err)))
 		return ret;
-	return chain_verify_below(&f->chain, err);
+	meter_begin(f->meter, chain_data_size(&f->chain) + bytes_of_runs(&f->proc));
+	if ((ret = image_verify_blocks(f->img, 0, image_blocks(f->img), f->meter, err)))
+		return ret;
+	return chain_verify_below(&f->chain, f->meter, err);
 }
 
 /* Runs that are cut only where they must be. */
@@ -84,6 +97,7 @@ static int copy_data(struct flattening *f, struct err *err)
 				return ret;
 			skip += n;
 			len += n;
+			meter_add(f->meter, n);
 			if (len < IMAGE_BLOCK)
 				continue;
 			if ((ret = image_writer_block(f->writer, block++, buf, len)))
@@ -142,9 +156,10 @@ static int copy_notes(struct flattening *f, struct err *err)
 	return segments_write(&f->flat, f->writer, err);
 }
 
-int flatten(const char *image, const char *out, struct flatten_result *ret, struct err *err)
+int flatten(const char *image, const char *out, struct meter *meter, struct flatten_result *ret,
+	    struct err *err)
 {
-	struct flattening f = {0};
+	struct flattening f = {.meter = meter};
 	int error = open_all(&f, image, err);
 
 	if (!error)
@@ -157,6 +172,7 @@ int flatten(const char *image, const char *out, struct flatten_result *ret, stru
 		error = copy_notes(&f, err);
 	if (!error)
 		error = image_writer_commit(f.writer, err);
+	meter_end(meter);
 	if (!error)
 		*ret = (struct flatten_result){f.chain.n, image_writer_size(f.writer)};
 	image_writer_close(f.writer);

@@ -15,9 +15,10 @@ struct flatten_result {
 /*
  * Writes what `image` stands for to `out`, complete, and in the order that an image has
  * which was written at one go.  Every block is checked before it is copied; `out` is
- * replaced in one step, and may be one of the images.
+ * replaced in one step, and may be one of the images.  meter (or NULL) tells how far it is.
  */
-int flatten(const char *image, const char *out, struct flatten_result *ret,
+struct meter;
+int flatten(const char *image, const char *out, struct meter *meter, struct flatten_result *ret,
 	    struct err *err) __must_check;
 
 #endif

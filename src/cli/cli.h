@@ -54,8 +54,8 @@ bool cli_creds_option(int c, const char *arg, struct wire_creds *creds);
 /* A notice of the command whose name is arg, on stderr. */
 void cli_notice(void *arg, const char *text);
 
-/* Bytes done of all, on a terminal, once the work has taken a second; and the
- * end of that line. */
+/* Bytes done of all, on a terminal, once the work has taken a second: for a meter, too; and
+ * the end of that line. */
 void cli_progress(void *arg, uint64_t done, uint64_t all);
 void cli_progress_end(void);
 

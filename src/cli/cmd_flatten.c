@@ -1,10 +1,11 @@
 /* godwit flatten: one complete image from an incremental one and those below it. */
 #include <getopt.h>
 #include <stdio.h>
-#include <unistd.h>
 
+#include "base/meter.h"
 #include "checkpoint/flatten.h"
 #include "cli/cli.h"
+#include "cli/status.h"
 
 static int usage(FILE *out, int status)
 {
@@ -26,6 +27,7 @@ int cmd_flatten(int argc, char **argv)
 		{NULL, 0, NULL, 0},
 	};
 	const char *out = NULL, *image;
+	struct meter meter = {.tell = cli_progress};
 	struct flatten_result r;
 	struct err err = ERR_INIT;
 	bool quiet = false;
@@ -44,9 +46,10 @@ int cmd_flatten(int argc, char **argv)
 		return EXIT_USAGE;
 	if (!out)
 		return cli_usage("flatten", "where to?  -o OUT");
-	if (flatten(image, out, &r, &err))
+	quiet = quiet || !status_is_wanted();
+	if (flatten(image, out, quiet ? NULL : &meter, &r, &err))
 		return cli_fail("flatten", &err);
-	if (!quiet && isatty(STDERR_FILENO))
+	if (!quiet)
 		fprintf(stderr, "godwit: '%s' is complete: %zu image%s, %.1f MiB\n", out, r.images,
 			r.images == 1 ? "" : "s", (double)r.image_bytes / 1048576);
 	return 0;

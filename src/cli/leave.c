@@ -6,7 +6,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/meter.h"
 #include "cli/cli.h"
+#include "cli/status.h"
 
 int leave_as(int status)
 {
@@ -29,8 +31,15 @@ int restart_and_leave(const struct restart_options *o, bool quiet)
 {
 	struct err err = ERR_INIT;
 	int status = 0;
-	int ret = restart(o, quiet ? NULL : cli_notice, (char[]){"restart"}, &status, &err);
+	struct meter meter = {.tell = cli_progress};
+	struct restart_options with = *o;
+	int ret;
 
+	if (!quiet && !o->explain && status_is_wanted()) {
+		status_share();
+		with.meter = &meter;
+	}
+	ret = restart(&with, quiet ? NULL : cli_notice, (char[]){"restart"}, &status, &err);
 	if (ret < 0)
 		return cli_fail("restart", &err);
 	return ret == 1 ? leave_as(status) : 0;

@@ -1,6 +1,8 @@
 /* The status line: see status.h. */
 #include "cli/status.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,10 +16,39 @@
 
 /* Columns that are to be taken away. */
 static size_t shown;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* Of the process that has a job: /proc/PID/stat, or -1. */
+static int job_fd = -1;
 
 bool status_is_wanted(void)
 {
 	return isatty(STDERR_FILENO);
+}
+
+void status_share(void)
+{
+	int low = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+
+	if (low < 0)
+		return;
+	job_fd = fcntl(low, F_DUPFD_CLOEXEC, 3); /* 0-2 may be closed */
+	close(low);
+}
+
+/* tcgetpgrp(3) tells only those whose terminal it is; the guardian of a restart has none. */
+static bool is_foreground(void)
+{
+	char text[512];
+	const char *p;
+	int group = -1, front = -2;
+	ssize_t n;
+
+	if (job_fd < 0)
+		return tcgetpgrp(STDERR_FILENO) == getpgrp();
+	n = pread(job_fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	p = strrchr(text, ')');
+	return p && sscanf(p, ") %*c %*d %d %*d %*d %d", &group, &front) == 2 && group == front;
 }
 
 static size_t width(void)
@@ -71,20 +102,37 @@ void status_show(const char *fmt, ...)
 	size_t columns;
 	va_list ap;
 
-	if (tcgetpgrp(STDERR_FILENO) != getpgrp())
+	if (!is_foreground())
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	/* The last column stays free: some terminals go to the next line there. */
 	columns = cut(text, width() - 1, line, sizeof(line));
+	pthread_mutex_lock(&lock);
 	put(line, columns);
+	pthread_mutex_unlock(&lock);
 }
 
 void status_clear(void)
 {
+	pthread_mutex_lock(&lock);
 	if (shown)
 		put("", 0);
+	pthread_mutex_unlock(&lock);
+}
+
+void status_print(const char *fmt, ...)
+{
+	va_list ap;
+
+	pthread_mutex_lock(&lock);
+	if (shown)
+		put("", 0);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	pthread_mutex_unlock(&lock);
 }
 
 const char *status_amount(char out[static 40], uint64_t done, uint64_t all)

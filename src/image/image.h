@@ -196,9 +196,10 @@ bool image_is_packed(const struct image *img);
 /*
  * Decompresses a compressed image to memory (or, where it is scarce, to a file without a
  * name in TMPDIR): from then on it is read from there.  Nothing else may use it meanwhile.  One
- * that is not compressed stays as it is.
+ * that is not compressed stays as it is.  meter may be NULL, here and below.
  */
-int image_unpack(struct image *img, struct err *err) __must_check;
+struct meter;
+int image_unpack(struct image *img, struct meter *meter, struct err *err) __must_check;
 /* len bytes of the plain image, compressed or not; nothing is compared with its checksum. */
 int image_read(const struct image *img, void *buf, size_t len, uint64_t off,
 	       struct err *err) __must_check;
@@ -215,8 +216,8 @@ uint64_t image_blocks(const struct image *img);
  * returns its length, or a negative errno: -EBADMSG names the file range in err.
  * May be called from several threads at once, each with its own err. */
 int image_read_block(struct image *img, uint64_t index, void *buf, struct err *err) __must_check;
-/* Checks the data blocks [first, end).  Uses 512 KiB of memory. */
-int image_verify_blocks(struct image *img, uint64_t first, uint64_t end,
+/* Checks the data blocks [first, end), and adds them to the meter.  Uses 512 KiB of memory. */
+int image_verify_blocks(struct image *img, uint64_t first, uint64_t end, struct meter *meter,
 			struct err *err) __must_check;
 
 /* PT_LOAD segments, for structure checks and for printing. */

@@ -17,6 +17,7 @@
 #include <zstd.h>
 
 #include "base/io.h"
+#include "base/meter.h"
 
 #define THREADS_MAX 4u
 
@@ -202,7 +203,9 @@ int packed_read(struct packed *p, void *buf, size_t len, uint64_t off)
 struct unpacker {
 	const struct packed *p;
 	int out;
-	_Atomic uint64_t next;
+	struct meter *meter; /* read by the caller's thread */
+	pthread_t caller;
+	_Atomic uint64_t next, done;
 	_Atomic int failed;
 };
 
@@ -222,6 +225,9 @@ static void *work(void *arg)
 		if (!(ret = read_frame(p, ctx, i, from, bytes)))
 			ret = io_pwrite_all(u->out, bytes, p->plain_at[i + 1] - p->plain_at[i],
 					    p->plain_at[i]);
+		u->done += p->plain_at[i + 1] - p->plain_at[i];
+		if (pthread_equal(pthread_self(), u->caller))
+			meter_set(u->meter, u->done);
 	}
 	if (ret)
 		u->failed = ret;
@@ -231,9 +237,9 @@ static void *work(void *arg)
 	return NULL;
 }
 
-int packed_unpack(struct packed *p, int out)
+int packed_unpack(struct packed *p, int out, struct meter *meter)
 {
-	struct unpacker u = {.p = p, .out = out};
+	struct unpacker u = {.p = p, .out = out, .meter = meter, .caller = pthread_self()};
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	pthread_t other[THREADS_MAX];
 	unsigned started = 0;

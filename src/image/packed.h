@@ -42,7 +42,8 @@ void packed_close(struct packed *p);
 uint64_t packed_size(const struct packed *p);
 /* As io_pread_all; -EBADMSG: a frame is damaged.  By several threads at once. */
 int packed_read(struct packed *p, void *buf, size_t len, uint64_t off) __must_check;
-/* The whole plain image to the beginning of `out`, by several threads. */
-int packed_unpack(struct packed *p, int out) __must_check;
+/* The whole plain image to the beginning of `out`, by several threads.  meter may be NULL. */
+struct meter;
+int packed_unpack(struct packed *p, int out, struct meter *meter) __must_check;
 
 #endif

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/meter.h"
 
 #define SUMS_STEP 65536u
 
@@ -392,14 +393,17 @@ int image_read_block(struct image *img, uint64_t index, void *buf, struct err *e
 	return (int)len;
 }
 
-int image_verify_blocks(struct image *img, uint64_t first, uint64_t end, struct err *err)
+int image_verify_blocks(struct image *img, uint64_t first, uint64_t end, struct meter *meter,
+			struct err *err)
 {
 	__cleanup_free void *buf = io_alloc(1, IMAGE_BLOCK, err);
 	int ret = 0;
 
 	if (!buf)
 		return err->error;
-	for (uint64_t i = first; ret >= 0 && i < end; i++)
+	for (uint64_t i = first; ret >= 0 && i < end; i++) {
 		ret = image_read_block(img, i, buf, err);
+		meter_add(meter, ret > 0 ? (uint64_t)ret : 0);
+	}
 	return ret < 0 ? ret : 0;
 }

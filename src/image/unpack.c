@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/meter.h"
 #include "image/reader.h"
 
 /* Bytes of memory that can be had without pushing others out. */
@@ -41,7 +42,7 @@ static int open_place(const struct image *img, struct err *err)
 	return err_hint(err, "unpack it with zstd -d, or set TMPDIR to a directory with room");
 }
 
-int image_unpack(struct image *img, struct err *err)
+int image_unpack(struct image *img, struct meter *meter, struct err *err)
 {
 	int fd, ret;
 
@@ -49,7 +50,9 @@ int image_unpack(struct image *img, struct err *err)
 		return 0;
 	if ((fd = open_place(img, err)) < 0)
 		return fd;
-	ret = packed_unpack(img->packed, fd);
+	meter_begin(meter, packed_size(img->packed));
+	ret = packed_unpack(img->packed, fd, meter);
+	meter_end(meter);
 	if (ret == -EBADMSG)
 		image_damaged(img, err, "a compressed part cannot be decompressed", 0,
 			      img->stored_size);

@@ -29,6 +29,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/meter.h"
 #include "remote/explain.h"
 #include "restart/internal.h"
 #include "state/file_signals.h"
@@ -323,10 +324,13 @@ struct verifier {
 static void *verify(void *arg)
 {
 	struct verifier *v = arg;
+	struct meter *meter = v->b->o->meter;
 
-	v->ret = image_verify_blocks(v->b->image, 0, image_blocks(v->b->image), &v->err);
+	meter_begin(meter, chain_data_size(&v->b->chain));
+	v->ret = image_verify_blocks(v->b->image, 0, image_blocks(v->b->image), meter, &v->err);
 	if (!v->ret)
-		v->ret = chain_verify_below(&v->b->chain, &v->err);
+		v->ret = chain_verify_below(&v->b->chain, meter, &v->err);
+	meter_end(meter);
 	return NULL;
 }
 

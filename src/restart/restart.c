@@ -46,7 +46,7 @@ static int load_chain(struct rebuild *b, struct err *err)
 	for (size_t i = 0; i < b->chain.n; i++)
 		b->chain_fd[i] = -1;
 	for (size_t i = 1; i < b->chain.n; i++) {
-		if ((ret = image_unpack(b->chain.v[i].img, err)))
+		if ((ret = image_unpack(b->chain.v[i].img, b->o->meter, err)))
 			return ret;
 		b->chain_fd[i] = fcntl(image_fd(b->chain.v[i].img), F_DUPFD_CLOEXEC, 3);
 		if (b->chain_fd[i] < 0)
@@ -66,7 +66,7 @@ static int load(struct rebuild *b, struct err *err)
 	ret = b->o->feed ? image_open_fd(b->model_fd, b->o->image, &b->image, err)
 			 : image_open(b->o->image, &b->image, err);
 	if (ret || (ret = process_load(b->image, &b->proc, err)) ||
-	    (ret = image_unpack(b->image, err)) || (ret = vdso_here(&vdso, err)) ||
+	    (ret = image_unpack(b->image, b->o->meter, err)) || (ret = vdso_here(&vdso, err)) ||
 	    (ret = vdso_adapt(&b->proc, vdso, err)))
 		return ret;
 	for (size_t i = 0; i < b->o->nfds; i++)

@@ -75,7 +75,8 @@ struct restart_options {
 	/* Gets a byte when the program has been let go: until then an exit status is the
 	 * restart's.  0: none. */
 	int let_go_fd;
-	pid_t tracer; /* with whose children it may be traced, where Yama is on; 0: none */
+	struct meter *meter; /* how far it is, told in this process or in its guardian; or NULL */
+	pid_t tracer;        /* with whose children it may be traced, where Yama is on; 0: none */
 };
 
 /*

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/meter.h"
 #include "state/memory.h"
 #include "state/state.h"
 
@@ -236,7 +237,16 @@ static void mark(const struct chain *c, uint8_t **used)
 		}
 }
 
-int chain_verify_below(const struct chain *c, struct err *err)
+uint64_t chain_data_size(const struct chain *c)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < c->n; i++)
+		bytes += image_data_size(c->v[i].img);
+	return bytes;
+}
+
+int chain_verify_below(const struct chain *c, struct meter *meter, struct err *err)
 {
 	__cleanup_free uint8_t **used = io_alloc(c->n, sizeof(*used), err);
 	int ret = 0;
@@ -251,7 +261,9 @@ int chain_verify_below(const struct chain *c, struct err *err)
 	for (size_t i = 1; i < c->n; i++) {
 		for (uint64_t b = 0; !ret && b < image_blocks(c->v[i].img); b++)
 			if (used[i][b])
-				ret = image_verify_blocks(c->v[i].img, b, b + 1, err);
+				ret = image_verify_blocks(c->v[i].img, b, b + 1, meter, err);
+			else
+				meter_add(meter, IMAGE_BLOCK);
 		free(used[i]);
 	}
 	return ret;

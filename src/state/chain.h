@@ -54,7 +54,11 @@ const struct run *chain_find_run(const struct process *p, uint64_t start, bool c
 /* Reads len bytes of a run, skip bytes into it. */
 int chain_read(const struct chain *c, const struct run *run, uint64_t skip, void *buf, size_t len,
 	       struct err *err) __must_check;
-/* Checks every block of the images below that holds something of image [0]. */
-int chain_verify_below(const struct chain *c, struct err *err) __must_check;
+/* Bytes of the data areas of all the images. */
+uint64_t chain_data_size(const struct chain *c);
+/* Checks every block of the images below that holds something of image [0].  The meter (or NULL)
+ * passes over the others as well. */
+struct meter;
+int chain_verify_below(const struct chain *c, struct meter *meter, struct err *err) __must_check;
 
 #endif

@@ -33,7 +33,7 @@ class Shell:
                       {"PS1": "PROMPT> ", "PATH": "/usr/bin:/bin", "TERM": "dumb", "LC_ALL": "C",
                        "HISTFILE": ""})
         os.set_inheritable(self.fd, False)
-        self.text = ""
+        self.text = self.raw = ""
         self.expect("PROMPT> ")
 
     def send(self, text):
@@ -52,9 +52,11 @@ class Shell:
             if not ready:
                 raise SystemExit(f"no {regex!r} on the terminal; there is: {self.text!r}")
             try:
-                self.text += os.read(self.fd, 65536).decode(errors="replace").replace("\r", "")
+                data = os.read(self.fd, 65536).decode(errors="replace")
             except OSError:
                 raise SystemExit(f"the shell is gone; there was: {self.text!r}")
+            self.raw += data
+            self.text += data.replace("\r", "")
 
     def child(self):
         """The pid of the shell's only child."""
@@ -73,7 +75,7 @@ class Shell:
         os.close(self.fd)
 
 
-def image_of(command, shows, steps=()):
+def image_of(command, shows, steps=(), option="--pause=copy"):
     """Starts the command in a terminal, waits until it shows something, checkpoints it.
 
     Before that it gets each step's keys, and shows what follows from them.
@@ -85,7 +87,7 @@ def image_of(command, shows, steps=()):
         sh.send(keys)
         sh.expect(seen)
     # The restarted program finds another terminal: this one is gone by then.
-    r = subprocess.run([GODWIT, "checkpoint", str(sh.child()), "--kill"], stdin=subprocess.DEVNULL,
+    r = subprocess.run([GODWIT, "checkpoint", str(sh.child()), "--kill", option], stdin=subprocess.DEVNULL,
                        capture_output=True, text=True, timeout=LIMIT)
     if r.returncode:
         raise SystemExit(f"checkpoint: {r.returncode} {r.stderr}")

@@ -75,7 +75,7 @@ kills() { # USER COUNT THREADS OPTION...
 			wait_alive "$PID" 30 has_lines $((p + 1 + RANDOM % 60))
 			early=
 		else
-			early='|143|138' # not godwit run yet
+			early='|143|138|1' # not godwit run yet; or its program is not
 		fi
 		case $((RANDOM % 5)) in
 		0)	while p=$(ours); [[ -n $p ]]; do

@@ -11,7 +11,8 @@
  *
  * KIND: write (all that changes a file or a directory), space (of those, what needs room),
  * read (opening, looking at, reading files and folders), data (reads and writes alone),
- * proc (reading below /proc).  WHAT: EIO, ENOSPC, EINTR, or short: half of what was asked for.
+ * proc (reading below /proc).  WHAT: EIO, ENOSPC, EINTR; short: half of what was asked for; slow,
+ * slower: 10 ms, 50 ms later, and then as ever.
  *
  * Counted are calls on regular files and directories.  Pipes, sockets, terminals and files in
  * memory have no disk below them that could fail.
@@ -28,9 +29,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { WRITE = 1, SPACE = 2, READ = 4, DATA = 8, PROC = 16, SHORT = -1 };
+enum { WRITE = 1, SPACE = 2, READ = 4, DATA = 8, PROC = 16, SHORT = -1, SLOW = -2, SLOWER = -3 };
 
 static int wanted, what; /* one of the above; an errno, or SHORT */
 static long first, last;
@@ -52,7 +54,8 @@ __attribute__((constructor)) static void begin(void)
 		     {"read", READ},
 		     {"data", DATA},
 		     {"proc", PROC}},
-	  errors[] = {{"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EINTR", EINTR}, {"short", SHORT}};
+	  errors[] = {{"EIO", EIO},     {"ENOSPC", ENOSPC}, {"EINTR", EINTR},
+		      {"short", SHORT}, {"slow", SLOW},     {"slower", SLOWER}};
 	const char *s = getenv("GODWIT_INJECT");
 	char kind[16], error[16], plus[4] = "";
 
@@ -104,6 +107,12 @@ static bool hits(int kinds, const char *call, const char *path)
 	tell(call, path);
 	if (!first)
 		return false;
+	if (what == SLOW || what == SLOWER) {
+		struct timespec t = {.tv_nsec = (what == SLOW ? 10 : 50) * 1000 * 1000};
+
+		nanosleep(&t, NULL);
+		return false;
+	}
 	if (what > 0)
 		errno = what;
 	return true;

@@ -109,7 +109,7 @@ static inline int bytes_read(struct bytes b, struct err *err)
 	for (uint64_t i = 0; i < image_segments(img) && !ret; i++)
 		ret = image_segment_get(img, i, &seg);
 	if (!ret)
-		ret = image_verify_blocks(img, 0, image_blocks(img), err);
+		ret = image_verify_blocks(img, 0, image_blocks(img), NULL, err);
 	image_close(img);
 	return ret;
 }

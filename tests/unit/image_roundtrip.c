@@ -20,8 +20,8 @@ static void check_blocks(struct image *img, struct err *err)
 	free(block);
 	CHECK_INT(wrong, 0);
 	CHECK_INT(seen, image_data_size(img));
-	CHECK(!image_verify_blocks(img, 0, image_blocks(img), err));
-	CHECK(image_verify_blocks(img, 0, image_blocks(img) + 1, err) == -EINVAL);
+	CHECK(!image_verify_blocks(img, 0, image_blocks(img), NULL, err));
+	CHECK(image_verify_blocks(img, 0, image_blocks(img) + 1, NULL, err) == -EINVAL);
 }
 
 static void check_notes(struct image *img, unsigned threads, struct err *err)

@@ -61,7 +61,7 @@ static void is_image(uint64_t data_size)
 
 	CHECK(!image_open(path, &img, &e));
 	CHECK_INT(image_data_size(img), data_size);
-	CHECK(!image_verify_blocks(img, 0, image_blocks(img), &e));
+	CHECK(!image_verify_blocks(img, 0, image_blocks(img), NULL, &e));
 	image_close(img);
 }
 
@@ -300,7 +300,7 @@ static void writers_that_are_killed_at_any_moment(void)
 			CHECK(i != round % 4 || status == 0); /* the one that lives succeeds */
 		}
 		CHECK(!image_open(path, &img, &e));
-		CHECK(!image_verify_blocks(img, 0, image_blocks(img), &e));
+		CHECK(!image_verify_blocks(img, 0, image_blocks(img), NULL, &e));
 		image_close(img);
 		CHECK(files_in_dir() <= 1 + 8);
 	}
