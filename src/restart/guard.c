@@ -98,8 +98,6 @@ static void be_guardian(struct rebuild *b, pid_t pid, int sock)
 		rebuild_abort(b, &err);
 		_exit(EXIT_AFTER_COMMIT);
 	}
-	if (b->o->let_go_fd && write(b->o->let_go_fd, "", 1) != 1)
-		_exit(1); /* who wanted to know is gone */
 	_exit(0);
 }
 

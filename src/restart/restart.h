@@ -72,8 +72,8 @@ struct restart_options {
 	bool explain; /* print the calls on stdout and return 0 */
 	const struct restart_fd *fds;
 	size_t nfds;
-	/* Gets a byte when the program has been let go: until then an exit status is the
-	 * restart's.  0: none. */
+	/* Gets a byte when nothing can fail any more and the program is let go: until then an
+	 * exit status is the restart's.  0: none. */
 	int let_go_fd;
 	struct meter *meter; /* how far it is, told in this process or in its guardian; or NULL */
 	pid_t tracer;        /* with whose children it may be traced, where Yama is on; 0: none */

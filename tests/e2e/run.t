@@ -64,6 +64,27 @@ _stopped_guardian() {
 }
 _guardian_stands() { [[ -n $(_stopped_guardian) ]]; }
 
+# Before the guardian of its restart has left: it is done all the same.
+ends_as_soon_as_it_goes_on() { # THREADS
+	become user
+	job -- "$SUBJECTS/lines" "$CTL" "$1"
+	wait_alive "$PID" 30 has_lines 3
+	kill "$PID"
+	ended
+	[[ $RC == 85 ]] || fail "exit status $RC"
+	: >"$CTL/release"
+	export GODWIT_FAULT='program let go' GODWIT_FAULT_STOP=1
+	job -- "$SUBJECTS/lines" "$CTL" "$1"
+	unset GODWIT_FAULT GODWIT_FAULT_STOP
+	ended
+	local guardian
+	guardian=$(_stopped_guardian)
+	[[ -z $guardian ]] || kill -CONT "$guardian" # else it went with its namespace
+	[[ $RC == 0 && -z $(images) ]] || fail "exit status $RC, left: $(images)"
+	wait_for 10 none_left
+	each_once 2
+}
+
 makes_one_at_each_interval() {
 	become user
 	job --every 0.05s --keep 2 -- "$SUBJECTS/lines" "$CTL"
@@ -317,6 +338,8 @@ LIMIT=90 try ten_kills_with_short_pauses kills user 10 2 --pause=short
 LIMIT=120 try dies_at_each_step dies_at_each_step
 try sigterm_sigusr1_sigxcpu_mean_leave sigterm_sigusr1_sigxcpu_mean_leave
 try sighup_before_its_first_instruction sighup_before_its_first_instruction
+try ends_as_soon_as_it_goes_on ends_as_soon_as_it_goes_on 0
+try ends_as_soon_as_it_goes_on_with_threads ends_as_soon_as_it_goes_on 2
 try makes_one_at_each_interval makes_one_at_each_interval
 try killed_at_each_move_of_the_older_images killed_at_each_move_of_the_older_images
 try status_is_the_programs status_is_the_programs
