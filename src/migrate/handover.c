@@ -69,10 +69,7 @@ static int write_journal(struct source *s, struct err *err)
 {
 	const struct peer *p = &s->o->peer;
 	struct journal_record r = {.state = STATE_ASKED, .pid = s->job.remote.pid};
-	int ret = journal_create(&s->id, ROLE_SOURCE, &s->journal, err);
 
-	if (ret)
-		return ret;
 	r.start = journal_start_time(r.pid);
 	journal_boot_id(r.boot);
 	copy_text(r.program, sizeof(r.program), s->job.proc->comm);
@@ -83,7 +80,7 @@ static int write_journal(struct source *s, struct err *err)
 	copy_path(r.ca, sizeof(r.ca), p->creds.ca);
 	copy_text(r.ssh, sizeof(r.ssh), p->ssh);
 	copy_text(r.remote, sizeof(r.remote), p->remote);
-	return journal_write(&s->journal, &r, err);
+	return journal_create(&s->id, ROLE_SOURCE, &r, &s->journal, err);
 }
 
 /* --- the ends --- */

@@ -77,18 +77,60 @@ static int record_path(const struct migration_id *id, enum journal_role role, st
 	return journal_path(name, j->path, sizeof(j->path), err);
 }
 
-int journal_create(const struct migration_id *id, enum journal_role role, struct journal *j,
-		   struct err *err)
+/* A file that has no name yet; or, where the file system has none such, one that is no record's:
+ * *ret_name, else "". */
+static int open_nameless(struct journal *j, char *ret_name, size_t cap, struct err *err)
 {
+	const char *slash = strrchr(j->path, '/');
+	char dir[sizeof(j->path)];
+
+	*ret_name = '\0';
+	snprintf(dir, sizeof(dir), "%.*s", (int)(slash - j->path), j->path);
+	j->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (j->fd < 0) {
+		snprintf(ret_name, cap, "%s.new-%d", j->path, getpid());
+		unlink(ret_name); /* of another process, which had our number */
+		j->fd = open(ret_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	}
+	return j->fd < 0 ? err_sys(err, -errno, "cannot make '%s'", j->path) : 0;
+}
+
+/* -EEXIST when there is one of that name. */
+static int give_name(const struct journal *j, const char *temporary, struct err *err)
+{
+	char self[64];
+	int ret;
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", j->fd);
+	ret = *temporary ? linkat(AT_FDCWD, temporary, AT_FDCWD, j->path, 0)
+			 : linkat(AT_FDCWD, self, AT_FDCWD, j->path, AT_SYMLINK_FOLLOW);
+	if (ret)
+		err_sys(err, -errno, "cannot make '%s'", j->path);
+	if (*temporary)
+		unlink(temporary);
+	return ret ? err->error : 0;
+}
+
+int journal_create(const struct migration_id *id, enum journal_role role,
+		   const struct journal_record *r, struct journal *j, struct err *err)
+{
+	char temporary[sizeof(j->path) + 32];
 	int ret = record_path(id, role, j, err);
 
 	j->fd = -1;
-	if (ret)
+	if (ret || (ret = open_nameless(j, temporary, sizeof(temporary), err)))
 		return ret;
-	j->fd = open(j->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (j->fd < 0)
-		return err_sys(err, -errno, "cannot make '%s'", j->path);
-	return journal_lock(j, 1000) ? err_set(err, -EAGAIN, "'%s' is locked", j->path) : 0;
+	if (journal_lock(j, 0))
+		ret = err_set(err, -EAGAIN, "'%s' is locked", j->path);
+	if (!ret)
+		ret = journal_write(j, r, err);
+	if (!ret)
+		ret = give_name(j, temporary, err);
+	else if (*temporary)
+		unlink(temporary);
+	if (ret)
+		journal_close(j);
+	return ret;
 }
 
 int journal_open(const struct migration_id *id, enum journal_role role, struct journal *j,

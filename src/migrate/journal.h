@@ -52,8 +52,10 @@ struct journal {
 	char path[1200];
 };
 
-/* Makes a new record's file and takes its lock; -EEXIST when there is one. */
-int journal_create(const struct migration_id *id, enum journal_role role, struct journal *ret,
+/* Makes a new record, with its lock taken: nobody finds it before it is whole.  -EEXIST when there
+ * is one. */
+int journal_create(const struct migration_id *id, enum journal_role role,
+		   const struct journal_record *r, struct journal *ret,
 		   struct err *err) __must_check;
 /* Opens one, without the lock; -ENOENT. */
 int journal_open(const struct migration_id *id, enum journal_role role, struct journal *ret,

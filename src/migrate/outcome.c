@@ -60,12 +60,10 @@ enum proto_outcome outcome_decide(const struct migration_id *id, struct err *err
 	enum proto_outcome ret = OUTCOME_PENDING;
 	struct journal j;
 
-	if (!journal_create(id, ROLE_TARGET, &j, err)) {
+	if (!journal_create(id, ROLE_TARGET, &never, &j, err)) {
 		/* Never heard of it: now nobody will. */
-		if (!journal_write(&j, &never, err))
-			ret = OUTCOME_NEVER;
 		journal_close(&j);
-		return ret;
+		return OUTCOME_NEVER;
 	}
 	journal_close(&j);
 	if (err->error != -EEXIST)

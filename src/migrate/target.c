@@ -317,7 +317,7 @@ static void end_as(int status)
 }
 
 /* Never returns. */
-static void be_program(struct target *t, int done_fd)
+static void be_program(struct target *t, int done_fd, const int go[2])
 {
 	struct feed f = {
 		.w = t->w,
@@ -335,7 +335,14 @@ static void be_program(struct target *t, int done_fd)
 	struct restart_options o = restart_options(t, &feed);
 	struct err err = ERR_INIT;
 	int status = 0, ret;
+	char c;
 
+	/* 1. we lock the record and read it; 2. who has forked us writes it, and what we wrote
+	 * there meanwhile is gone.  The lock is his, too: so it is waited for. */
+	close(go[1]);
+	if (io_read_all(go[0], &c, 1))
+		_exit(EXIT_FAILED);
+	close(go[0]);
 	fault_init();
 	fault_set_front(getppid());
 	setsid();
@@ -375,29 +382,33 @@ static int check_replay(struct target *t, struct err *err)
 static int start_program(struct target *t, int *ret_done, pid_t *ret_pid, struct err *err)
 {
 	struct journal_record r = {.state = STATE_READY};
-	int done[2], ret;
+	int done[2], go[2], ret;
 
 	if ((ret = open_stdio(t, err)))
 		return ret;
-	if (journal_create(&t->hello.id, ROLE_TARGET, &t->journal, err)) {
+	journal_boot_id(r.boot);
+	snprintf(r.program, sizeof(r.program), "%.16s", t->proc.comm);
+	snprintf(r.from, sizeof(r.from), "%.100s", t->hello.host);
+	if (journal_create(&t->hello.id, ROLE_TARGET, &r, &t->journal, err)) {
 		if (err->error != -EEXIST)
 			return err->error;
 		*err = ERR_INIT;
 		return refuse_replay(err);
 	}
-	if (pipe2(done, O_CLOEXEC))
+	if (pipe2(done, O_CLOEXEC) || pipe2(go, O_CLOEXEC))
 		return err_sys(err, -errno, "cannot make a pipe");
-	journal_boot_id(r.boot);
-	snprintf(r.program, sizeof(r.program), "%.16s", t->proc.comm);
-	snprintf(r.from, sizeof(r.from), "%.100s", t->hello.host);
 	*ret_pid = fork();
 	if (*ret_pid < 0)
 		ret = err_sys(err, -errno, "cannot start a process");
 	if (*ret_pid == 0) {
 		close(done[0]);
-		be_program(t, done[1]);
+		be_program(t, done[1], go);
 	}
 	close(done[1]);
+	close(go[0]);
+	fault_init();
+	fault_point("process made");
+	fault_off(); /* the others are the guardian's */
 	*ret_done = done[0];
 	r.pid = *ret_pid;
 	r.start = journal_start_time(*ret_pid);
@@ -409,6 +420,10 @@ static int start_program(struct target *t, int *ret_done, pid_t *ret_pid, struct
 	 * once; from now on ours would outlive it. */
 	journal_unlock(&t->journal);
 	journal_close(&t->journal);
+	/* One that has ended is seen to have. */
+	if (!ret && write(go[1], "", 1) != 1)
+		say(t, "%s has ended before it began", t->proc.comm);
+	close(go[1]);
 	for (int i = 0; i < 3; i++)
 		io_close_fd(&t->io[i]);
 	return ret;

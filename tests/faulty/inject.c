@@ -12,7 +12,7 @@
  * KIND: write (all that changes a file or a directory), space (of those, what needs room),
  * read (opening, looking at, reading files and folders), data (reads and writes alone),
  * proc (reading below /proc).  WHAT: EIO, ENOSPC, EINTR; short: half of what was asked for; slow,
- * slower: 10 ms, 50 ms later, and then as ever.
+ * slower: 10 ms, 50 ms later, and then as ever; kill: who makes the call dies of SIGKILL.
  *
  * Counted are calls on regular files and directories.  Pipes, sockets, terminals and files in
  * memory have no disk below them that could fail.
@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -32,7 +33,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WRITE = 1, SPACE = 2, READ = 4, DATA = 8, PROC = 16, SHORT = -1, SLOW = -2, SLOWER = -3 };
+enum {
+	WRITE = 1,
+	SPACE = 2,
+	READ = 4,
+	DATA = 8,
+	PROC = 16,
+	SHORT = -1,
+	SLOW = -2,
+	SLOWER = -3,
+	KILL = -4
+};
 
 static int wanted, what; /* one of the above; an errno, or SHORT */
 static long first, last;
@@ -54,8 +65,8 @@ __attribute__((constructor)) static void begin(void)
 		     {"read", READ},
 		     {"data", DATA},
 		     {"proc", PROC}},
-	  errors[] = {{"EIO", EIO},     {"ENOSPC", ENOSPC}, {"EINTR", EINTR},
-		      {"short", SHORT}, {"slow", SLOW},     {"slower", SLOWER}};
+	  errors[] = {{"EIO", EIO},   {"ENOSPC", ENOSPC}, {"EINTR", EINTR}, {"short", SHORT},
+		      {"slow", SLOW}, {"slower", SLOWER}, {"kill", KILL}};
 	const char *s = getenv("GODWIT_INJECT");
 	char kind[16], error[16], plus[4] = "";
 
@@ -107,6 +118,8 @@ static bool hits(int kinds, const char *call, const char *path)
 	tell(call, path);
 	if (!first)
 		return false;
+	if (what == KILL)
+		raise(SIGKILL);
 	if (what == SLOW || what == SLOWER) {
 		struct timespec t = {.tv_nsec = (what == SLOW ? 10 : 50) * 1000 * 1000};
 

@@ -88,6 +88,51 @@ for point in "let go" taken; do
 	LIMIT=90 try "destination_and_connection_killed_at_${point// /_}" target_dies "$point" over both
 done
 
+# Who makes the process and writes it down is slow: the guardian waits for that, and believes no record
+# that is not written yet.
+record_is_late() {
+	become user
+	GODWIT_FAULT="process made" GODWIT_FAULT_STOP=1 serve_on beta --timeout 20
+	count_on alpha 2
+	(on alpha timeout 100 "$GODWIT" migrate "$PID" "tls://$BETA:$PORT" --key key --mode=total --timeout 20) \
+		</dev/null >cmd.out 2>cmd.err &
+	local cmd=$! i
+	note_pid "$cmd"
+	wait_for 30 _target_stands
+	for ((i = 0; i < 50; i++)); do # long enough for one that does not wait
+		alive "$cmd" || fail "it did not wait: $(cat cmd.err serve.err)"
+		_doze
+	done
+	(on beta "$GODWIT" settle) >settle.out 2>&1 || fail "$(cat settle.out)"
+	kill -CONT "$STANDS"
+	wait "$cmd" || fail "exit status $?: $(cat cmd.err)"
+	settled over
+}
+try the_destinations_record_is_late record_is_late
+
+# At each call that changes a file, the record's among them: it is whole, or not there.
+dies_at_each_write() {
+	become user
+	local n i
+	serve_on beta --timeout 3
+	GODWIT=$B/faulty/godwit
+	count_on alpha 2
+	GODWIT_INJECT=write:0:EIO GODWIT_INJECT_LOG=$W/calls migrate_from alpha "tls://$BETA:$PORT" --key key --mode=total --timeout 3
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	finish_counter over
+	n=$(wc -l <calls)
+	((n > 3)) || fail "only $n calls: $(cat calls)"
+	for ((i = 1; i <= n; i++)); do
+		rm -rf numbers calls
+		: >over
+		count_on alpha 2
+		GODWIT_INJECT=write:$i:kill migrate_from alpha "tls://$BETA:$PORT" --key key --mode=total --timeout 3
+		note "$i: exit status $RC"
+		settled either
+	done
+}
+LIMIT=120 try source_killed_at_each_call_on_files dies_at_each_write
+
 # Both sides' guardians die, at the worst of times.
 both_die() { # SOURCE-POINT TARGET-POINT WHERE
 	become user
