@@ -128,5 +128,5 @@ def in_the_background():
 
 
 if __name__ == "__main__":
-    signal.alarm(int(LIMIT * 4))
+    signal.alarm(int(LIMIT * 2))
     globals()[sys.argv[1]]()
