@@ -30,6 +30,7 @@ struct control {
 	volatile uint64_t count;      /* 312 */
 	volatile uint64_t step;       /* 320: pages */
 	volatile uint64_t pid;        /* 328: at the last ORDER_RESET */
+	volatile uint64_t nap_us;     /* 336: sleeps so long between two readings; 0: computes */
 };
 
 #endif

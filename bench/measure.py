@@ -80,6 +80,10 @@ class Control:
         """From now on the subject writes to its memory; 0 ends it."""
         self.page[304:312] = struct.pack("<Q", mb_per_s * 1000 * 1000)
 
+    def nap_for(self, us):
+        """From now on the subject sleeps between two readings; 0: it computes again."""
+        self.page[336:344] = struct.pack("<Q", us)
+
     def touch(self, count, step):
         """ns for a write to every step-th page."""
         self.page[312:328] = struct.pack("<QQ", count, step)

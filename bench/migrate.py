@@ -203,15 +203,19 @@ class MigrateRows:
                 f.write(os.urandom(1 << 20))
         for way, floor in ((ByTls, self.stream), (ByPipe, self.cat)):
             moved, to = Moved(self.where, mib), way(self.where)
-            for mode, option in (("total", "--mode=total"), ("pre-copy", "--mode=pre-copy")):
+            for mode, option, nap in (("total", "--mode=total", 0),
+                                      ("pre-copy of one that sleeps", "--mode=pre-copy", 100),
+                                      ("pre-copy of one that computes", "--mode=pre-copy", 0)):
                 rates, floors = [], []
+                moved.control.nap_for(nap)
                 for _ in range(PAIRS):
-                    # In pre-copy the program goes on to use a core: so it does beside the floor.
+                    # One that computes goes on to use a core: so it does beside the floor.
                     with moved_asleep(moved) if mode == "total" else contextlib.nullcontext():
                         floors.append(1000 * (mib << 20) / min(floor(mib, plain) for _ in range(2)))
                     rates.append(1000 * max(rate_of(moved.move(to, option)) for _ in range(2)))
                 self.table.add(f"{mib} MiB: bulk, {mode}, by {way.name}", rates, floors, 0.9, "MB/s",
                                ratio_goal=True, at_least=True)
+            moved.control.nap_for(0)
             moved.end()
             to.end()
         os.unlink(plain)

@@ -254,9 +254,11 @@ int main(int argc, char **argv)
 			write_some(c, p, len, now);
 		if (now - last > c->longest_ns)
 			c->longest_ns = now - last;
+		if (c->nap_us)
+			usleep((useconds_t)c->nap_us);
 		if (c == &own)
 			by_hand(c, now);
-		else if (now - last > GAP_NS && write(1, "", 1) != 1)
+		else if (!c->nap_us && now - last > GAP_NS && write(1, "", 1) != 1)
 			return 1;
 		if (c->order != ORDER_NONE) {
 			obey(c, p, len);
