@@ -343,7 +343,8 @@ void job_explain_end(const struct job *j, struct err *err)
 int job_init(struct job *j, const struct checkpoint_options *o, int front, struct err *err)
 {
 	*j = (struct job){.o = o, .front = front, .begun_ns = io_now_ns()};
-	j->remote = (struct remote){.pidfd = -1, .procfd = -1, .memfd = -1};
+	/* Memory is read before the stop, too. */
+	j->remote = (struct remote){.pid = o->pid, .pidfd = -1, .procfd = -1, .memfd = -1};
 	j->source = &j->remote;
 	j->snapshot = (struct remote){.pidfd = -1, .procfd = -1, .memfd = -1};
 	j->tree.procs = io_alloc(1, sizeof(*j->tree.procs), err);
