@@ -3,6 +3,8 @@
 # PREFIX=, DESTDIR=, WERROR=1.
 
 B ?= build
+# One name for each file, however it is given: the lists of what an object depends on name it.
+override B := $(patsubst $(CURDIR)/%,%,$(B))
 CC = gcc
 AR = ar
 PREFIX ?= /usr/local
