@@ -16,8 +16,22 @@ static const struct {
 			    "not supported yet: let the first thread wait for the others "
 			    "(pthread_join) instead of leaving by pthread_exit"},
 	[REFUSED_32_BIT] = {"32-bit code", "only 64-bit (x86-64) programs can be checkpointed"},
-	[REFUSED_SECCOMP] = {"a seccomp filter",
-			     "start it without the filter (a sandbox or container option)"},
+	[REFUSED_SECCOMP] = {"a seccomp filter, where godwit is not root",
+			     "run godwit as root, outside of all containers: only that may read "
+			     "the filter"},
+	[REFUSED_SECCOMP_STRICT] = {"the strict mode of seccomp",
+				    "let the program use a filter instead (SECCOMP_MODE_FILTER)"},
+	[REFUSED_SECCOMP_ASKS] = {"a seccomp filter that asks another process "
+				  "(SECCOMP_RET_USER_NOTIF)",
+				  "start it without that filter (an option of its container)"},
+	[REFUSED_SECCOMP_HEAL] = {"a seccomp filter that forbids rt_sigprocmask()",
+				  "let the filter allow rt_sigprocmask: a program whose checkpoint "
+				  "dies needs it to go on"},
+	[REFUSED_SECCOMP_RIGHTS] =
+		{"a seccomp filter without no_new_privs, of a program that is not "
+		 "root's",
+		 "let it set no_new_privs first (systemd: NoNewPrivileges=yes): "
+		 "nobody could set the filter again"},
 	[REFUSED_SHADOW_STACK] = {"a user shadow stack",
 				  "start it with GLIBC_TUNABLES=glibc.cpu.hwcaps=-SHSTK"},
 	[REFUSED_NO_BELL] = {"four pending signals: SIGURG, SIGWINCH, SIGCHLD and SIGCONT",

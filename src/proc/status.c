@@ -96,7 +96,7 @@ static pid_t innermost(const char *text, const char *key, const char *plain, uin
 int proc_parse_status(const char *text, struct proc_status *ret, struct err *err)
 {
 	const char *uid = field(text, "Uid"), *gid = field(text, "Gid");
-	const char *features = field(text, "x86_Thread_features");
+	const char *features = field(text, "x86_Thread_features"), *state = field(text, "State");
 	uint32_t n;
 
 	memset(ret, 0, sizeof(*ret));
@@ -105,6 +105,8 @@ int proc_parse_status(const char *text, struct proc_status *ret, struct err *err
 		    4 ||
 	    sscanf(gid, "%u %u %u %u", &ret->gid[0], &ret->gid[1], &ret->gid[2], &ret->gid[3]) != 4)
 		return err_set(err, -EPROTO, "/proc/PID/status is not of the known form");
+	if (state)
+		sscanf(state, " %c", &ret->state);
 	ret->umask = (uint32_t)number(text, "Umask", 8);
 	ret->tracer = (pid_t)number(text, "TracerPid", 10);
 	ret->ns_tgid = innermost(text, "NStgid", "Tgid", &ret->ns_depth);

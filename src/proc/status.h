@@ -19,6 +19,7 @@ struct proc_stat {
 };
 
 struct proc_status {
+	char state;              /* as in struct proc_stat; 0: it does not say */
 	uint32_t uid[4], gid[4]; /* real, effective, saved, file system */
 	uint32_t umask;
 	pid_t tracer;

@@ -32,7 +32,7 @@ uint64_t remote_unit(const struct remote *r, size_t thread)
 int remote_lend(struct remote *r, struct tracee *t, const struct user_regs_struct *regs,
 		struct err *err)
 {
-	uint64_t mask = ~(1ULL << (r->bell - 1));
+	uint64_t mask = r->guarded ? UINT64_MAX : ~(1ULL << (r->bell - 1));
 
 	if (ptrace(PTRACE_SETREGS, t->tid, 0, regs))
 		return errno == ESRCH ? remote_died(r, err)
@@ -131,6 +131,8 @@ int remote_call_one(struct remote *r, uint64_t unit, long nr, const uint64_t arg
 	struct user_regs_struct regs = t->regs;
 	int e;
 
+	if (r->guarded)
+		return remote_guarded_call(r, t, unit, nr, arg, ret, err);
 	arch_enter_call(&regs, unit, nr, arg);
 	if ((e = remote_enter(r, t, &regs, err)) || (e = remote_wait_bell(r, t, unit, &regs, err)))
 		return e;

@@ -28,6 +28,29 @@ int remote_call_one(struct remote *r, uint64_t unit, long nr, const uint64_t arg
 /* The error for a target that is gone. */
 int remote_died(struct remote *r, struct err *err);
 
+/* --- guarded.c: processes with seccomp filters --- */
+
+/* Before a process is stopped that has filters; and at the end. */
+void remote_take_ballast(struct remote *r);
+void remote_drop_ballast(struct remote *r);
+/* In remote_check: looks for filters, suspends them, or refuses. */
+int remote_guard_filtered(struct remote *r, struct err *err) __must_check;
+/* When it is known where the units will be: do all filters let them heal? */
+int remote_check_heal(const struct remote *r, struct err *err) __must_check;
+/* Of a thread that has just stopped, whose registers were read: it must not go on by a
+ * restart_syscall(2) that its filter forbids.  0 or a negative errno. */
+int remote_spare_restart(struct tracee *t) __must_check;
+/* A call of any thread, in the guarded unit at that address. */
+int remote_guarded_call(struct remote *r, struct tracee *t, uint64_t unit, long nr,
+			const uint64_t arg[6], int64_t *ret, struct err *err) __must_check;
+/* The leader goes its way to exit_group(2).  Negative: it is gone. */
+int remote_guarded_exit(struct remote *r, uint64_t unit, int status) __must_check;
+
+/* --- seize.c --- */
+
+/* Of a thread that may still run: is it asleep, and has it seccomp filters? */
+void remote_look(const struct remote *r, struct tracee *t);
+
 /* --- vector.c --- */
 
 /* Of a thread that has just stopped: reads what remote_xstate and remote_rseq will want. */
@@ -45,6 +68,8 @@ size_t remote_call_cap(size_t max_threads);
 
 /* Unmaps the scratch mapping, gives the leader back, cleans the vdso. */
 void remote_unmap_scratch(struct remote *r);
+/* Writes all units again, of the kind that is wanted now. */
+int remote_rewrite_units(struct remote *r, struct err *err) __must_check;
 /* Writes the units of threads [from, n) to the scratch mapping. */
 int remote_write_units(struct remote *r, size_t from, struct err *err) __must_check;
 

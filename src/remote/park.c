@@ -107,6 +107,13 @@ int remote_park(struct remote *r, const struct remote_parking *p, struct proc_ma
 	__cleanup_free struct wire_call *w = io_alloc(2 * p->n + 1, sizeof(*w), err);
 	int ret = w ? read_leader(r, err) : err->error;
 
+	/* It may have to make those calls when nobody suspends its filter: guarded.c. */
+	if (r->guarded) {
+		err_refuse(err, "process %d holds locks for writing, and has a seccomp filter",
+			   r->pid);
+		return err_hint(err, "let it give them up before it moves");
+	}
+
 	if (ret || (ret = remote_prepare(r, maps, err)) || (ret = write_lists(r, w, p, err)))
 		return ret;
 	r->parked = true;

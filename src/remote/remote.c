@@ -97,6 +97,7 @@ void remote_set_thread(struct remote *r, size_t thread, const struct user_regs_s
 void remote_vdso_moved(struct remote *r, uint64_t from, uint64_t to)
 {
 	r->vdso_unit = r->vdso_unit - from + to;
+	r->vdso_room = r->vdso_unit;
 }
 
 static void forget(struct remote *r)
@@ -106,6 +107,7 @@ static void forget(struct remote *r)
 	io_close_fd(&r->memfd);
 	free(r->threads);
 	free(r->kept);
+	remote_drop_ballast(r);
 	r->threads = NULL;
 	r->kept = NULL;
 	r->n = r->cap = 0;
@@ -136,6 +138,9 @@ static void let_go_running(struct tracee *t)
 		int status;
 		pid_t got = waitpid(t->tid, &status, __WALL | WNOHANG);
 
+		if (got == t->tid && WIFSTOPPED(status) &&
+		    !ptrace(PTRACE_GETREGS, t->tid, 0, &t->regs) && remote_spare_restart(t))
+			return;
 		if (got == t->tid && WIFSTOPPED(status))
 			ptrace(PTRACE_DETACH, t->tid, 0, status >> 16 ? 0 : (long)WSTOPSIG(status));
 		if (got)
@@ -215,7 +220,14 @@ void remote_exit(struct remote *r, int status)
 {
 	struct tracee *t = &r->threads[0];
 
-	if (r->n && (r->scratch || r->vdso_unit)) {
+	if (r->n && r->guarded && (r->scratch || r->vdso_unit)) {
+		if (!remote_guarded_exit(r, r->scratch ? remote_unit(r, 0) : r->vdso_unit,
+					 status)) {
+			remote_wait_end(r);
+			forget(r);
+			return;
+		}
+	} else if (r->n && (r->scratch || r->vdso_unit)) {
 		struct user_regs_struct regs = t->regs;
 		uint64_t arg[6] = {(uint64_t)status};
 

@@ -22,6 +22,7 @@
 #include "base/err.h"
 #include "proc/maps.h"
 #include "proc/status.h"
+#include "remote/bpf.h"
 #include "remote/program.h"
 
 /* rseq(2) of a thread, as it was registered; addr == 0: it was not. */
@@ -50,6 +51,9 @@ struct tracee {
 	bool knows_told;      /* what follows */
 	uint64_t robust_list, robust_len; /* set_robust_list(2) */
 	int ioprio;                       /* ioprio_get(2); negative: there are none */
+	bool knows_seccomp;               /* it is in seccomp */
+	uint32_t seccomp;                 /* as /proc/PID/status has it */
+	bool no_new_privs;                /* where knows_seccomp */
 	size_t kept_at; /* its vector registers stand at kept_at - 1 in remote.kept, if any do */
 };
 
@@ -64,6 +68,8 @@ struct remote {
 	pid_t max_tid;                 /* the highest of those that were seized */
 	pid_t read_first;              /* the first that was read while others ran, or 0 */
 	int bell;                      /* signal by which a unit reports that its list is done */
+	bool guarded;                  /* seccomp filters: every call as guarded.c has it */
+	void *ballast;                 /* guarded.c; may be NULL */
 	bool parked;                   /* what it stands in is for it to finish: remote_park */
 	bool stop_held;                /* a SIGSTOP came meanwhile: given back on release */
 	uint64_t vdso_unit;            /* address of the unit in the vdso's tail, 0: not there */
@@ -90,8 +96,8 @@ int remote_seize(struct remote *r, pid_t pid, struct err *err) __must_check;
 
 /*
  * Reads what must be known before anything is run: ids in the target's own pid
- * namespace, ignored signals.  Refuses what forbids remote calls (seccomp
- * filters, shadow stacks).  -EINPROGRESS: a thread is still being put right after a
+ * namespace, ignored signals.  Refuses what forbids remote calls (shadow stacks, seccomp
+ * filters that cannot be suspended).  -EINPROGRESS: a thread is still being put right after a
  * godwit that was killed; release the target, and try again a little later.
  */
 int remote_check(struct remote *r, const struct proc_maps *maps, struct err *err) __must_check;
@@ -198,6 +204,13 @@ int remote_read_force(const struct remote *r, uint64_t addr, void *buf, size_t l
 int remote_write_force(const struct remote *r, uint64_t addr, const void *buf,
 		       size_t len) __must_check;
 
+/* tracee.seccomp: it has filters. */
+#define REMOTE_FILTERED 2u
+/* The seccomp filters of a thread, in the order in which they were set.  Only root may. */
+int remote_filters(const struct tracee *t, struct seccomp_filter **ret, size_t *ret_n,
+		   struct err *err) __must_check;
+void remote_free_filters(struct seccomp_filter *v, size_t n);
+
 /* A descriptor of the target as one of ours (pidfd_getfd(2), close-on-exec), or
  * a negative errno. */
 int remote_getfd(const struct remote *r, int fd) __must_check;
@@ -235,6 +248,8 @@ int remote_touch_tiles(struct remote *r, size_t thread, struct err *err) __must_
  */
 int remote_call_function(struct remote *r, uint64_t addr, uint64_t fs_base, uint64_t arg,
 			 uint64_t *ret, struct err *err) __must_check;
+/* From here on filters may be set: each call is made as in a process that has some. */
+int remote_guard_new(struct remote *r, struct err *err) __must_check;
 /* Makes the process exit with this status (or kills it), then frees. */
 void remote_exit(struct remote *r, int status);
 /* The program that ran moved the vdso, and the first unit with it. */

@@ -31,6 +31,24 @@ static void to_wire(struct wire_call *w, const struct call *c)
 	memcpy(w->arg, c->arg, sizeof(w->arg));
 }
 
+/* One after the other, up to the first that is not answered as expected. */
+static int run_guarded(struct remote *r, struct batch *b, struct err *err)
+{
+	int ret = b->data_len ? remote_write(r, r->data, b->data, b->data_len) : 0;
+
+	if (ret)
+		return err_sys(err, ret, "cannot write to the scratch mapping");
+	for (size_t i = 0; i < b->n && !ret; i++) {
+		struct call *c = &b->calls[i];
+
+		ret = remote_guarded_call(r, &r->threads[b->thread], remote_unit(r, b->thread),
+					  c->nr, c->arg, &c->ret, err);
+		if (!ret)
+			ret = check_result(c, err);
+	}
+	return ret;
+}
+
 static int run_batch(struct remote *r, struct batch *b, struct err *err)
 {
 	struct tracee *t = &r->threads[b->thread];
@@ -75,7 +93,9 @@ int remote_run(struct remote *r, struct program *p, struct err *err)
 			continue;
 		if (p->batches[i].thread >= r->n)
 			return err_set(err, -EINVAL, "program for a thread that does not exist");
-		if ((ret = run_batch(r, &p->batches[i], err)))
+		ret = r->guarded ? run_guarded(r, &p->batches[i], err)
+				 : run_batch(r, &p->batches[i], err);
+		if (ret)
 			return ret;
 		fault_point("program ran");
 	}
@@ -149,6 +169,24 @@ static int run_all(struct remote *r, size_t first, size_t count, size_t n, struc
 	return 0;
 }
 
+/* The same, one call after the other. */
+static int run_all_guarded(struct remote *r, size_t first, size_t count, size_t n,
+			   struct wire_call *w, struct err *err)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < count && !ret; i++) {
+		size_t k = first + i;
+
+		for (size_t c = i * n; c < (i + 1) * n && !ret; c++)
+			ret = remote_guarded_call(r, &r->threads[k], remote_unit(r, k), w[c].nr,
+						  w[c].arg, &w[c].ret, err);
+		if (!ret && remote_give_back(&r->threads[k]))
+			ret = remote_died(r, err);
+	}
+	return ret;
+}
+
 /* Calls and data of one group of threads, laid out one thread after the other. */
 static int run_group(struct remote *r, size_t first, size_t count, const struct call *calls,
 		     size_t n, size_t data_len, struct wire_call *w, uint8_t *data, struct err *err)
@@ -167,9 +205,13 @@ static int run_group(struct remote *r, size_t first, size_t count, const struct 
 		}
 	if ((ret = remote_write(r, r->calls, w, count * n * sizeof(*w))))
 		return err_sys(err, ret, "cannot write to the scratch mapping");
-	if ((ret = run_all(r, first, count, n, err)) || (ret = read_calls(r, w, count * n, err)))
+	if (r->guarded)
+		ret = run_all_guarded(r, first, count, n, w, err);
+	else if (!(ret = run_all(r, first, count, n, err)))
+		ret = read_calls(r, w, count * n, err);
+	if (ret)
 		return ret;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count && !r->guarded; i++)
 		if (w[i * n + n - 1].ret == NOT_MADE) {
 			again = true;
 			if ((ret = run_again(r, first + i, r->calls + i * n * sizeof(*w), n, err)))

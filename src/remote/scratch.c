@@ -26,10 +26,12 @@
 static void fill_unit(const struct remote *r, size_t thread, uint8_t unit[ARCH_UNIT_STRIDE])
 {
 	const struct tracee *t = &r->threads[thread];
+	const char *code = r->guarded ? arch_guarded_code : arch_unit_code;
+	size_t len = r->guarded ? ARCH_GUARDED_CODE : ARCH_UNIT_CODE;
 	struct arch_unit_data d = {
 		.tgid = (uint64_t)r->ns_pid,
 		.tid = (uint64_t)t->ns_tid,
-		.signal = (uint64_t)r->bell,
+		.signal = r->guarded ? UINT64_C(1) << (r->bell - 1) : (uint64_t)r->bell,
 		.mask = t->sigmask,
 		.scratch = r->scratch_at,
 		.scratch_len = r->scratch_len,
@@ -39,8 +41,8 @@ static void fill_unit(const struct remote *r, size_t thread, uint8_t unit[ARCH_U
 
 	arch_heal_regs(&d, &t->regs);
 	memset(unit, 0, ARCH_UNIT_STRIDE);
-	memcpy(unit, arch_unit_code, ARCH_UNIT_CODE);
-	memcpy(unit + ARCH_UNIT_CODE, &d, sizeof(d));
+	memcpy(unit, code, len);
+	memcpy(unit + len, &d, sizeof(d));
 }
 
 /*
@@ -122,6 +124,7 @@ static int find_vdso_room(struct remote *r, uint64_t vdso, uint64_t len,
 			  struct arch_unit_data *stale, struct err *err)
 {
 	__cleanup_free uint8_t *p = NULL;
+	const void *left;
 	uint64_t end;
 	int ret;
 
@@ -136,8 +139,8 @@ static int find_vdso_room(struct remote *r, uint64_t vdso, uint64_t len,
 		err_refuse(err, "the vdso of this kernel has no room behind it");
 		return err_hint(err, "please report the kernel's version");
 	}
-	if (!memcmp(p + end, arch_unit_code, ARCH_UNIT_CODE))
-		memcpy(stale, p + end + ARCH_UNIT_CODE, sizeof(*stale));
+	if ((left = arch_unit_find_data(p + end)))
+		memcpy(stale, left, sizeof(*stale));
 	r->vdso_room = vdso + end;
 	return 0;
 }
@@ -234,10 +237,6 @@ int remote_check(struct remote *r, const struct proc_maps *maps, struct err *err
 		return err_sys(err, ret, "cannot read /proc/%d/status", r->pid);
 	if ((ret = proc_parse_status(b.p, &st, err)))
 		return ret;
-	if (st.seccomp) {
-		return err_refuse_as(err, REFUSED_SECCOMP, "process %d has a seccomp filter",
-				     r->pid);
-	}
 	if (st.shadow_stack) {
 		return err_refuse_as(err, REFUSED_SHADOW_STACK,
 				     "process %d has a user shadow stack", r->pid);
@@ -248,9 +247,9 @@ int remote_check(struct remote *r, const struct proc_maps *maps, struct err *err
 				     "process %d has each signal pending that could be lent to it",
 				     r->pid);
 	}
-	if ((ret = read_ns_ids(r, &st, err)))
+	if ((ret = read_ns_ids(r, &st, err)) || (ret = refuse_healing(r, maps, err)))
 		return ret;
-	return refuse_healing(r, maps, err);
+	return remote_guard_filtered(r, err);
 }
 
 uint64_t remote_units_end(size_t max_threads)
@@ -321,6 +320,13 @@ int remote_write_units(struct remote *r, size_t from, struct err *err)
 		fill_unit(r, i, p + (i - from) * ARCH_UNIT_STRIDE);
 	ret = remote_write_force(r, remote_unit(r, from), p, len);
 	return ret ? err_sys(err, ret, "cannot write to the scratch mapping") : 0;
+}
+
+int remote_rewrite_units(struct remote *r, struct err *err)
+{
+	int ret = place_vdso_unit(r, err);
+
+	return ret ? ret : remote_write_units(r, 0, err);
 }
 
 /* Takes [start, start + len) out of the list: whole lines, or the start of one. */
@@ -422,8 +428,8 @@ int remote_prepare(struct remote *r, struct proc_maps *maps, struct err *err)
 	if ((ret = find_room_and_stale(r, maps, &stale, err)))
 		return ret;
 	find_older(r, &stale, maps);
-	if ((ret = place_vdso_unit(r, err)) || (ret = remove_older(r, maps, err)) ||
-	    (ret = map_scratch(r, err)))
+	if ((ret = remote_check_heal(r, err)) || (ret = place_vdso_unit(r, err)) ||
+	    (ret = remove_older(r, maps, err)) || (ret = map_scratch(r, err)))
 		return ret;
 	return remote_write_units(r, 0, err);
 }

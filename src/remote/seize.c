@@ -283,16 +283,20 @@ static int seize_one(struct remote *r, struct tracee *t, struct err *err)
 	return 0;
 }
 
-static void look_whether_asleep(const struct remote *r, struct tracee *t)
+void remote_look(const struct remote *r, struct tracee *t)
 {
 	__cleanup_buf struct buf b = {0};
 	struct err ignored = ERR_INIT;
-	struct proc_stat st;
+	struct proc_status st;
 	char name[40];
 
-	snprintf(name, sizeof(name), "task/%d/stat", t->tid);
-	t->asleep = !io_read_file(r->procfd, name, &b) && !proc_parse_stat(b.p, &st, &ignored) &&
-		    st.state == 'S';
+	snprintf(name, sizeof(name), "task/%d/status", t->tid);
+	if (io_read_file(r->procfd, name, &b) || proc_parse_status(b.p, &st, &ignored))
+		return;
+	t->asleep = !t->stopped && st.state == 'S';
+	t->knows_seccomp = true;
+	t->seccomp = st.seccomp;
+	t->no_new_privs = st.no_new_privs;
 }
 
 /* The child by vfork() for which a thread waits, or 0: one that has its memory. */
@@ -383,7 +387,7 @@ static int wait_stop(const struct remote *r, struct tracee *t, struct err *err)
 
 static int read_thread(struct remote *r, struct tracee *t, struct err *err)
 {
-	if (ptrace(PTRACE_GETREGS, t->tid, 0, &t->regs) ||
+	if (ptrace(PTRACE_GETREGS, t->tid, 0, &t->regs) || remote_spare_restart(t) ||
 	    ptrace(PTRACE_GETSIGMASK, t->tid, sizeof(t->sigmask), &t->sigmask))
 		return err_sys(err, -errno, "cannot read the registers of thread %d of process %d",
 			       t->tid, r->pid);
@@ -422,28 +426,36 @@ static void forget_ended(struct remote *r, size_t from)
 	r->n = n;
 }
 
+static int interrupt(const struct tracee *t, struct err *err)
+{
+	if (t->seized && ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) && errno != ESRCH)
+		return err_sys(err, -errno, "cannot interrupt thread %d", t->tid);
+	return 0;
+}
+
+/* One that has a filter may be killed for having been stopped (guarded.c): it stands so for as
+ * short as can be, before its registers are looked at. */
 static int stop_those(struct remote *r, size_t from, bool asleep, struct err *err)
 {
 	int ret = 0;
 
-	for (size_t i = from; i < r->n; i++) {
+	for (size_t i = from; i < r->n && !ret; i++)
+		if (r->threads[i].asleep == asleep && !r->threads[i].seccomp)
+			ret = interrupt(&r->threads[i], err);
+	for (size_t i = from; i < r->n && !ret; i++) {
 		struct tracee *t = &r->threads[i];
 
-		if (t->asleep == asleep && t->seized && ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) &&
-		    errno != ESRCH)
-			return err_sys(err, -errno, "cannot interrupt thread %d", t->tid);
+		if (t->asleep != asleep)
+			continue;
+		if (t->seccomp)
+			ret = interrupt(t, err);
+		if (!ret)
+			ret = stop_one(r, t, err);
+		if (!ret && t->stopped)
+			remote_read_early(r, t);
 	}
-	for (size_t i = from; i < r->n && !ret; i++)
-		if (r->threads[i].asleep == asleep) {
-			ret = stop_one(r, &r->threads[i], err);
-			if (!ret && r->threads[i].stopped)
-				remote_read_early(r, &r->threads[i]);
-		}
 	return ret;
 }
-
-/* Below this the order saves less than it costs to find out. */
-#define FEW_THREADS 8
 
 /* Attaches to what list_pass found, which goes on running; then stops it. */
 static int take_new(struct remote *r, size_t from, struct err *err)
@@ -452,8 +464,11 @@ static int take_new(struct remote *r, size_t from, struct err *err)
 
 	for (size_t i = from; i < r->n && !ret; i++)
 		ret = seize_one(r, &r->threads[i], err);
-	for (size_t i = from; i < r->n && !ret && r->n - from > FEW_THREADS; i++)
-		look_whether_asleep(r, &r->threads[i]);
+	for (size_t i = from; i < r->n && !ret; i++) {
+		remote_look(r, &r->threads[i]);
+		if (r->threads[i].seccomp)
+			remote_take_ballast(r);
+	}
 	if (!r->stopped_ns)
 		r->stopped_ns = io_now_ns();
 	if (!ret && !(ret = stop_those(r, from, true, err)))

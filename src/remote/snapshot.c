@@ -108,7 +108,11 @@ static int check(const struct remote *r, struct err *err)
 			"process %d has called unshare(CLONE_NEWPID): a snapshot would be process "
 			"1 there",
 			r->pid);
-	else
+	else if (r->guarded) {
+		/* It would make calls that we might not live to see: guarded.c. */
+		err_set(err, -ENOTSUP, "process %d has a seccomp filter", r->pid);
+		return err_hint(err, "use --pause=copy with it");
+	} else
 		return 0;
 	return err_hint(err, "--pause=live needs no snapshot");
 }

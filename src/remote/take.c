@@ -96,6 +96,9 @@ int remote_take_new_fd(struct remote *r, long nr, const uint64_t arg[6], struct 
 
 	if (n < 0)
 		return remote_died(r, err);
+	/* Its list would be made up of calls that its filter may forbid: guarded.c. */
+	if (r->guarded)
+		return -EPERM;
 	if (!r->scratch)
 		return err_set(err, -EINVAL, "remote_take_new_fd: the target is not prepared");
 	memcpy(calls[0].arg, arg, sizeof(calls[0].arg));

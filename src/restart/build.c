@@ -537,7 +537,7 @@ int rebuild_run(struct rebuild *b, pid_t pid, struct err *err)
 
 	if (!ret && f)
 		ret = take_over(b, err);
-	if (ret)
+	if (ret || (ret = rebuild_set_filters(b, err)))
 		return ret;
 	for (size_t i = 0; i < b->proc.nthreads; i++) {
 		struct user_regs_struct regs = b->proc.threads[i].regs;
@@ -578,6 +578,8 @@ int rebuild_explain(struct rebuild *b, struct err *err)
 	if (!(ret = place(b, &maps, err)) && !(ret = first_program(b, err))) {
 		program_explain(&b->prog, stdout);
 		if (!(ret = second_program(b, err)))
+			program_explain(&b->prog, stdout);
+		if (!ret && !(ret = rebuild_third_program(b, err)))
 			program_explain(&b->prog, stdout);
 	}
 	program_done(&b->prog);

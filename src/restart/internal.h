@@ -51,6 +51,9 @@ int rebuild_vector_registers(struct rebuild *b, size_t i, struct err *err) __mus
 int rebuild_fit(struct rebuild *b, struct err *err) __must_check;
 /* fit.c: does the program use what this CPU lacks?  Before anything is touched. */
 int restart_check_code(struct rebuild *b, struct err *err) __must_check;
+/* filters.c: the calls that set seccomp filters, and their run, as the last thing. */
+int rebuild_third_program(struct rebuild *b, struct err *err) __must_check;
+int rebuild_set_filters(struct rebuild *b, struct err *err) __must_check;
 /* build.c: ends the half-built process: status 5 for a damaged image, else 6. */
 void rebuild_abort(struct rebuild *b, const struct err *err);
 /* build.c: prints what rebuild_run would make the process do. */

@@ -135,6 +135,13 @@ struct thread_settings {
 	uint32_t io_flusher;
 };
 
+/* Seccomp filters of a thread: state/seccomp.c. */
+struct thread_filters {
+	uint32_t no_new_privs;
+	uint32_t *v; /* [n]: indices in process.filters, in the order in which they were set */
+	size_t n;
+};
+
 struct settings {
 	int32_t oom_score_adj;
 	uint32_t coredump_filter;
@@ -175,8 +182,9 @@ struct parent_ref {
 	uint32_t depth;    /* how many images are below */
 };
 
-struct file_table;   /* state/files.h */
-struct file_content; /* state/contents.h */
+struct seccomp_filter; /* remote/bpf.h */
+struct file_table;     /* state/files.h */
+struct file_content;   /* state/contents.h */
 
 /* setitimer(2): what was left and the interval, in microseconds. */
 struct itimer_state {
@@ -255,6 +263,10 @@ struct process {
 	uint64_t timerslack_ns; /* of the leader */
 	uint32_t subreaper, thp_disable;
 	struct settings settings;
+	struct seccomp_filter *filters; /* remote/bpf.h */
+	size_t nfilters;
+	struct thread_filters *thread_filters; /* [i] belongs to threads[i]; NULL: there are none */
+	size_t nthread_filters;
 	struct advice *advice;
 	size_t nadvice;
 	/* signals */

@@ -34,6 +34,7 @@ const struct state_ops *const state_kinds[] = {
 	&state_flight,
 	&state_file_signals,
 	&state_settings,
+	&state_seccomp,
 	&state_job,
 	NULL,
 };

@@ -520,6 +520,11 @@ int track_start(struct remote *r, struct track **ret, struct err *err)
 	/* First on ourselves: the target is not bothered where it cannot work. */
 	if ((ret_code = track_probe(err)))
 		return ret_code;
+	if (r->guarded) { /* remote/guarded.c: one call at a time */
+		err_refuse(err, "written pages cannot be tracked: process %d has a seccomp filter",
+			   r->pid);
+		return err_hint(err, "use --pause=copy with it");
+	}
 	ret_code = remote_take_new_fd(r, SYS_userfaultfd, arg, err);
 	if (err->error)
 		return err->error;

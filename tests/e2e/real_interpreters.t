@@ -20,5 +20,10 @@ for door in by_attach by_preload goes_on; do
 done
 try python3_computes_by_attach_as_root tried by_attach root $py "$WORK/sieve.py" @400000
 try python3_with_threads_by_attach_as_root tried by_attach root $py "$WORK/threads.py" @40000
+sandboxed() {
+	[[ -e $(/sbin/ldconfig -p | sed -n 's/.*libseccomp.so.2 .*=> //p' | head -n 1) ]] || skip "libseccomp2 is not installed"
+	tried "$@"
+}
+try python3_in_a_sandbox_of_libseccomp_by_attach_as_root sandboxed by_attach root $py "$WORK/sandboxed.py" @400000
 try python3_lives_through_five_generations tried generations user $py "$WORK/sieve.py" @600000
 finish

@@ -113,8 +113,12 @@ refuse user zombie;(child|zombie);a child process
 refuse user vforked;(child|vfork);a thread that waits in vfork(2)
 refuse user traced;(traced|tracer|debugger);a tracer
 refuse user leader_gone;first thread of process [0-9]+ has ended;a first thread that has ended
-refuse user seccomp;seccomp;a seccomp filter
-refuse root seccomp;seccomp;a seccomp filter
+refuse_seccomp user seccomp;seccomp;a seccomp filter, where godwit is not root
+refuse_seccomp user seccomp_strict;strict;the strict mode of seccomp
+refuse_seccomp root seccomp_strict;strict;the strict mode of seccomp
+refuse_seccomp root seccomp_asks;asks another;a seccomp filter that asks another process (SECCOMP_RET_USER_NOTIF)
+refuse_seccomp root seccomp_heal;rt_sigprocmask;a seccomp filter that forbids rt_sigprocmask()
+refuse_seccomp root seccomp_rights;no_new_privs;a seccomp filter without no_new_privs, of a program that is not root's
 refuse root two_users;two users;the rights of two users
 refuse root deadline;SCHED_DEADLINE;a thread under SCHED_DEADLINE
 refuse user directory_gone;working directory.*gone;a working or root directory that was deleted

@@ -266,6 +266,10 @@ SETTINGS = [("oom_score_adj", "i32"), ("coredump_filter", "u32"), ("lock_future"
             ("threads", ("list", [("timerslack", "u64"), ("death_signal", "u32"), ("securebits", "u32"),
                                   ("ioprio", "u32"), ("io_flusher", "u32")], 1 << 22))]
 
+FILTER = [("flags", "u32"), ("instructions", ("list", 8, 4096))]
+SECCOMP = [("filters", ("list", FILTER, 1 << 16)),
+           ("threads", ("list", [("no_new_privs", "u32"), ("filters", ("list", "u32", 32768))], 1 << 22))]
+
 ADVICE = ("list", [("start", "u64"), ("end", "u64"), ("flags", "u32")], 1 << 22)
 
 NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPINGS), 4: ("RUNS", RUNS),
@@ -274,9 +278,9 @@ NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPING
          12: ("PLACES", PLACES), 13: ("PARENT", PARENT), 14: ("POSIX TIMERS", POSIX_TIMERS),
          15: ("CONTENTS", CONTENTS), 16: ("CPU", CPU), 17: ("TERMINAL", TERMINAL),
          18: ("FILE SIGNALS", FILE_SIGNALS), 19: ("IN FLIGHT", IN_FLIGHT), 20: ("SETTINGS", SETTINGS),
-         21: ("UNIX UNREAD", UNIX_UNREAD),
+         21: ("UNIX UNREAD", UNIX_UNREAD), 23: ("SECCOMP", SECCOMP),
          32: ("JOB", JOB)}
-ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 32)]
+ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 23, 32)]
 NEEDS_PLACES, NEEDS_PARENT = 1, 2
 CLEAN, BELOW = 1, 2
 

@@ -39,6 +39,24 @@ try removed_system_v_memory_moves subject_moves total sysv_shm gone
 try removed_system_v_memory_moves_by_pre_copy subject_moves pre-copy sysv_shm gone
 try pseudo_terminals_move subject_moves total ptys
 
+# Filters that kill for nearly every call: set over there when all else is done.
+filters_move() { # MODE
+	become root
+	two_hosts
+	serve_on beta
+	pipe_on alpha "$SUBJECTS/seccomp_filters" "$CTL"
+	wait_ready
+	migrate_from alpha "tls://$BETA:$PORT" --key key "--mode=$1"
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	gone "$PID" || fail "the copy here was not ended"
+	: >"$CTL/release"
+	wait_for 30 has over '^ok'
+	[[ $(cat over) == ok ]] || fail "over there: $(cat over)"
+}
+for mode in total pre-copy post-copy; do
+	try "seccomp_filters_move_by_$mode" filters_move $mode
+done
+
 count_moves() {
 	become user
 	two_hosts

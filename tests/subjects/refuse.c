@@ -1,11 +1,9 @@
 /* What cannot be saved; see refusing.h. */
 #include <arpa/inet.h>
 #include <linux/aio_abi.h>
-#include <linux/filter.h>
 #include <linux/io_uring.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
-#include <linux/seccomp.h>
 #include <mqueue.h>
 #include <sched.h>
 #include <signal.h>
@@ -382,15 +380,6 @@ static int leader_gone(void)
 	pthread_exit(NULL);
 }
 
-static int seccomp(void)
-{
-	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-	struct sock_fprog prog = {.len = 1, .filter = &all};
-
-	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) ? -1 : -2;
-}
-
 static int two_users(void)
 {
 	return seteuid(65534) ? -1 : -2;
@@ -532,7 +521,6 @@ static const struct refused_kind kinds[] = {
 	{"no_bell", no_bell},
 	{"thread_clock", thread_clock},
 	{"leader_gone", leader_gone},
-	{"seccomp", seccomp},
 	{"two_users", two_users},
 	{"deadline", deadline},
 	{"directory_gone", directory_gone},

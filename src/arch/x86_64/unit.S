@@ -21,6 +21,64 @@
  *
  * Struct layouts: struct arch_unit_data and struct wire_call in arch/x86_64/unit.h.
  */
+/* struct arch_unit_data, which follows the code. */
+	.macro	fields p, at
+	.equ	\p\()_tgid, \at
+	.equ	\p\()_tid, \at + 8
+	.equ	\p\()_signal, \at + 16
+	.equ	\p\()_mask, \at + 24
+	.equ	\p\()_flags, \at + 32
+	.equ	\p\()_rsp, \at + 40
+	.equ	\p\()_rip, \at + 48
+	.equ	\p\()_r15, \at + 56
+	.equ	\p\()_r14, \at + 64
+	.equ	\p\()_r13, \at + 72
+	.equ	\p\()_r12, \at + 80
+	.equ	\p\()_rbp, \at + 88
+	.equ	\p\()_rbx, \at + 96
+	.equ	\p\()_r11, \at + 104
+	.equ	\p\()_r10, \at + 112
+	.equ	\p\()_r9, \at + 120
+	.equ	\p\()_r8, \at + 128
+	.equ	\p\()_rax, \at + 136
+	.equ	\p\()_rcx, \at + 144
+	.equ	\p\()_rdx, \at + 152
+	.equ	\p\()_rsi, \at + 160
+	.equ	\p\()_rdi, \at + 168
+	.equ	\p\()_until, \at + 208
+	.equ	\p\()_give_up, \at + 216
+	.endm
+
+/* Puts the program's signal mask and registers back, from the data p_...: unit_heal above. */
+	.macro	heal p, made
+	lea	\p\()_flags(%rip), %rsp
+	popfq
+	mov	\p\()_rsp(%rip), %rsp
+	mov	$2, %edi		/* SIG_SETMASK */
+	lea	\p\()_mask(%rip), %rsi
+	mov	$0, %edx
+	mov	$8, %r10d
+	mov	$14, %eax		/* rt_sigprocmask */
+	syscall
+\made:
+	mov	\p\()_r15(%rip), %r15
+	mov	\p\()_r14(%rip), %r14
+	mov	\p\()_r13(%rip), %r13
+	mov	\p\()_r12(%rip), %r12
+	mov	\p\()_rbp(%rip), %rbp
+	mov	\p\()_rbx(%rip), %rbx
+	mov	\p\()_r11(%rip), %r11
+	mov	\p\()_r10(%rip), %r10
+	mov	\p\()_r9(%rip), %r9
+	mov	\p\()_r8(%rip), %r8
+	mov	\p\()_rax(%rip), %rax
+	mov	\p\()_rcx(%rip), %rcx
+	mov	\p\()_rdx(%rip), %rdx
+	mov	\p\()_rsi(%rip), %rsi
+	mov	\p\()_rdi(%rip), %rdi
+	jmp	*\p\()_rip(%rip)
+	.endm
+
 	.section .rodata.arch_unit, "a", @progbits
 	.balign 64
 	.globl	arch_unit_code, arch_unit_one, arch_unit_tiles, arch_unit_bell, arch_unit_rung, arch_unit_heal, arch_unit_end
@@ -65,54 +123,50 @@ unit_bell:
 	syscall
 arch_unit_rung:
 arch_unit_heal:
-	lea	d_flags(%rip), %rsp
-	popfq
-	mov	d_rsp(%rip), %rsp
-	mov	$2, %edi		/* SIG_SETMASK */
-	lea	d_mask(%rip), %rsi
-	mov	$0, %edx
+	heal	d, arch_unit_healing
+	.balign 8
+arch_unit_end:
+	fields	d, arch_unit_end
+
+/*
+ * The unit of a thread that has a seccomp filter: one call, which may be one that its
+ * filter kills for, and which must not be made once the tracer is dead: remote/guarded.c tells
+ * how, and why.  r13: its number, r14: its third argument; the other arguments where it wants
+ * them.  Its result is in r15, and r12 is 1 where it was made, else 0.  It rings by unblocking the
+ * signal, which the tracer has sent.
+ *
+ * The time is read after the word that it is compared with: who is suspended in between finds
+ * that it has passed.
+ */
+	.balign 64
+	.globl	arch_guarded_code, arch_guarded_rung, arch_guarded_healing, arch_guarded_end
+arch_guarded_code:
+1:	mov	g_until(%rip), %rcx
+	mov	g_give_up(%rip), %rbp
+	lfence
+	rdtsc
+	shl	$32, %rdx
+	or	%rdx, %rax
+	cmp	%rcx, %rax
+	jb	2f
+	cmp	%rbp, %rax
+	jae	3f
+	pause
+	jmp	1b
+2:	mov	%r14, %rdx
+	mov	%r13, %rax
+	syscall
+	mov	%rax, %r15
+	mov	$1, %r12d
+3:	mov	$1, %edi		/* SIG_UNBLOCK */
+	lea	g_signal(%rip), %rsi	/* here the set of it */
+	xor	%edx, %edx
 	mov	$8, %r10d
 	mov	$14, %eax		/* rt_sigprocmask */
 	syscall
-	mov	d_r15(%rip), %r15
-	mov	d_r14(%rip), %r14
-	mov	d_r13(%rip), %r13
-	mov	d_r12(%rip), %r12
-	mov	d_rbp(%rip), %rbp
-	mov	d_rbx(%rip), %rbx
-	mov	d_r11(%rip), %r11
-	mov	d_r10(%rip), %r10
-	mov	d_r9(%rip), %r9
-	mov	d_r8(%rip), %r8
-	mov	d_rax(%rip), %rax
-	mov	d_rcx(%rip), %rcx
-	mov	d_rdx(%rip), %rdx
-	mov	d_rsi(%rip), %rsi
-	mov	d_rdi(%rip), %rdi
-	jmp	*d_rip(%rip)
+arch_guarded_rung:
+	heal	g, arch_guarded_healing
 	.balign 8
-arch_unit_end:
-/* struct arch_unit_data follows the code. */
-d_tgid   = arch_unit_end
-d_tid    = d_tgid + 8
-d_signal = d_tgid + 16
-d_mask   = d_tgid + 24
-d_flags  = d_tgid + 32
-d_rsp    = d_tgid + 40
-d_rip    = d_tgid + 48
-d_r15  = d_tgid + 56
-d_r14  = d_tgid + 64
-d_r13  = d_tgid + 72
-d_r12  = d_tgid + 80
-d_rbp  = d_tgid + 88
-d_rbx  = d_tgid + 96
-d_r11  = d_tgid + 104
-d_r10  = d_tgid + 112
-d_r9   = d_tgid + 120
-d_r8   = d_tgid + 128
-d_rax  = d_tgid + 136
-d_rcx  = d_tgid + 144
-d_rdx  = d_tgid + 152
-d_rsi  = d_tgid + 160
-d_rdi  = d_tgid + 168
+arch_guarded_end:
+	fields	g, arch_guarded_end
 	.section .note.GNU-stack, "", @progbits

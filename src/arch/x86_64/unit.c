@@ -2,6 +2,7 @@
 #include "arch/x86_64/unit.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -94,6 +95,16 @@ bool arch_fix_eintr(struct user_regs_struct *regs)
 	return true;
 }
 
+bool arch_restarts_by_number(const struct user_regs_struct *regs)
+{
+	return arch_in_syscall(regs) && (int64_t)regs->rax == -ERESTART_RESTARTBLOCK;
+}
+
+void arch_enter_again(struct user_regs_struct *regs)
+{
+	regs->rax = (uint64_t)-ERESTARTNOHAND;
+}
+
 void arch_restart_regs(struct user_regs_struct *regs)
 {
 	/* A new thread has no restart block: the call is entered again as it
@@ -123,6 +134,53 @@ void arch_enter_call(struct user_regs_struct *regs, uint64_t unit, long nr, cons
 	regs->r10 = arg[3];
 	regs->r8 = arg[4];
 	regs->r9 = arg[5];
+}
+
+void arch_enter_guarded(struct user_regs_struct *regs, uint64_t unit, long nr,
+			const uint64_t arg[6])
+{
+	arch_enter_call(regs, unit, nr, arg);
+	regs->rip = unit;
+	regs->r12 = 0;
+	regs->r13 = (uint64_t)nr;
+	regs->r14 = arg[2];
+}
+
+bool arch_guarded_has_rung(const struct user_regs_struct *regs, uint64_t unit)
+{
+	return regs->rip == unit + (uint64_t)(arch_guarded_rung - arch_guarded_code);
+}
+
+bool arch_guarded_result(const struct user_regs_struct *regs, int64_t *ret)
+{
+	*ret = (int64_t)regs->r15;
+	return regs->r12;
+}
+
+uint64_t arch_guarded_own_call(uint64_t unit, int i, uint64_t arg[6])
+{
+	uint64_t data = unit + ARCH_GUARDED_CODE;
+	const uint64_t args[2][6] = {
+		{SIG_UNBLOCK, data + offsetof(struct arch_unit_data, signal), 0, 8},
+		{SIG_SETMASK, data + offsetof(struct arch_unit_data, mask), 0, 8}};
+
+	memcpy(arg, args[i], sizeof(args[i]));
+	return unit +
+	       (uint64_t)((i ? arch_guarded_healing : arch_guarded_rung) - arch_guarded_code);
+}
+
+const void *arch_unit_find_data(const void *p)
+{
+	if (!memcmp(p, arch_unit_code, ARCH_UNIT_CODE))
+		return (const char *)p + ARCH_UNIT_CODE;
+	if (!memcmp(p, arch_guarded_code, ARCH_GUARDED_CODE))
+		return (const char *)p + ARCH_GUARDED_CODE;
+	return NULL;
+}
+
+uint64_t arch_ticks(void)
+{
+	return __builtin_ia32_rdtsc();
 }
 
 void arch_enter_function(struct user_regs_struct *regs, uint64_t addr, uint64_t top,
