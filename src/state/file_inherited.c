@@ -70,8 +70,39 @@ static void notice_unread(const struct file_scan *s, const struct open_file *f)
 			    n, f->path, s->fd);
 }
 
+/*
+ * QUIRK: a terminal that was opened by TIOCGPTPEER has O_CLOEXEC among the flags of the open file
+ * (drivers/tty/pty.c, ptm_open_peer), and fdinfo shows it of all its descriptors, duplicates
+ * included.  Only the program itself can tell then.
+ */
+static int ask_cloexec(struct file_scan *s, struct open_file *f, struct err *err)
+{
+	struct remote *r = s->c->remote;
+	struct file_table *t = s->table;
+	__cleanup_fd int dup = file_getfd(s, s->fd, err);
+	struct program prog;
+	int ret = 0;
+
+	if (dup < 0)
+		return dup;
+	if (!(fcntl(dup, F_GETFL) & O_CLOEXEC))
+		return 0;
+	for (uint32_t i = f->first; i != FILES_NONE && !ret; i = t->fds[i].next) {
+		program_init(&prog, r->data, REMOTE_DATA_LEN, REMOTE_CALL_CAP, err);
+		program_call(&prog, "is it close-on-exec", SYS_fcntl, (unsigned)t->fds[i].fd,
+			     F_GETFD, 0, 0, 0, 0);
+		ret = remote_run(r, &prog, err);
+		if (!ret)
+			t->fds[i].cloexec = prog.batches[0].calls[0].ret & FD_CLOEXEC;
+		program_done(&prog);
+	}
+	return ret;
+}
+
 static int complete_inherited(struct file_scan *s, struct open_file *f, struct err *err)
 {
+	if (f->inherited.is_tty && ask_cloexec(s, f, err))
+		return err->error;
 	if (f->inherited.is_tty && pty_adopt(s->table, f))
 		return 0;
 	f->inherited.like = find_like(s->table, f);

@@ -62,14 +62,15 @@ static void open_slaves(struct file_restore *fr, const struct open_file *m, int 
 
 	for (size_t i = 0; i < t->nfiles; i++) {
 		const struct open_file *f = &t->files[i];
-		unsigned flags = (f->flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY | O_CLOEXEC;
+		/* No O_CLOEXEC: it would stay with the open file (file_inherited.c). */
+		unsigned flags = (f->flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY;
 
 		if (f->kind == FILE_PTY && !f->pty.is_master && pty_is_slave(t, f, m))
 			file_place(fr, f,
 				   program_fd_call(fr->prog, file_why(fr, f, "the slave"),
 						   SYS_ioctl, (unsigned)master, TIOCGPTPEER, flags,
 						   0, 0),
-				   true);
+				   false);
 	}
 }
 

@@ -371,6 +371,31 @@ setuid_target() {
 	unharmed
 }
 
+# Its open file has O_CLOEXEC among its flags, its descriptors are not close-on-exec.
+terminal_opened_by_way_of_its_master() {
+	need /usr/bin/python3
+	become user
+	launch /usr/bin/python3 -c 'import fcntl, os, pty, sys, time
+master, slave = pty.openpty()
+os.dup2(fcntl.ioctl(master, 0x5441, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC), 0)  # TIOCGPTPEER
+parent = os.getpid()
+if not os.fork():
+	if not os.fork():
+		os.closerange(0, 3)
+		while os.path.exists(f"/proc/{parent}"):
+			time.sleep(0.05)
+	os._exit(0)
+os.wait()
+os.closerange(3, 20)
+os.execv(sys.argv[1], sys.argv[1:])' "$SUBJECTS/mem_brk" "$CTL"
+	wait_ready
+	expect 0 "$GODWIT" checkpoint "$PID"
+	expect 0 "$GODWIT" show --files myckpt
+	grep -Eq '^ +0  /dev/pts/' cmd.out || fail "no terminal: $(cat cmd.out)"
+	! grep -q close-on-exec cmd.out || fail "$(cat cmd.out)"
+	verdict
+}
+
 try checkpoint_of_a_pid_that_is_gone gone_pid
 try checkpoint_of_a_zombie zombie_pid
 try checkpoint_of_a_kernel_thread kernel_thread
@@ -404,4 +429,5 @@ try two_checkpoints_at_once two_at_once
 try target_killed_meanwhile ends_meanwhile
 try checkpoint_kill_ends_the_program killed_by_kill
 try checkpoint_kill_never_kills_without_an_image kill_waits_for_the_image
+try terminal_opened_by_way_of_its_master terminal_opened_by_way_of_its_master
 finish

@@ -203,7 +203,7 @@ static void check_plain(void)
 /* --- the others --- */
 
 static struct pair closed, shut, part;
-static int watch;
+static int watch, loose;
 
 static void make_others(void)
 {
@@ -227,6 +227,7 @@ static void make_others(void)
 	set(part.slave, ECHOCTL, NOFLSH);
 	put(part.master, "only a part", 11);
 	wait_for(part.master, 11);
+	loose = must(fcntl(part.slave, F_DUPFD, 50));
 	must(fcntl(part.master, F_SETOWN, getpid()));
 	watch = must(epoll_create1(0));
 	must(epoll_ctl(watch, EPOLL_CTL_ADD, part.slave, &e));
@@ -248,7 +249,8 @@ static void check_others(void)
 	check(!ioctl(shut.slave, TIOCGEXCL, &is_exclusive) && is_exclusive, "it is not exclusive");
 	check(!ioctl(shut.master, TIOCGPTLCK, &is_locked) && is_locked, "it is not locked");
 	check(fcntl(shut.master, F_GETFD) == FD_CLOEXEC && fcntl(shut.slave, F_GETFD) == 0 &&
-		      fcntl(part.slave, F_GETFD) == FD_CLOEXEC,
+		      fcntl(part.slave, F_GETFD) == FD_CLOEXEC && fcntl(loose, F_GETFD) == 0 &&
+		      !(fcntl(shut.slave, F_GETFL) & O_CLOEXEC),
 	      "close-on-exec");
 	put(shut.master, "x\n", 2);
 	check(gets(shut.slave, "x\n"), "the locked one");
