@@ -421,8 +421,20 @@ ring() {
 	_is_new_image "$image" "$old" || fail "the doorbell was refused"
 }
 
+# Whose /proc tells of process $1: another thread's, where the first has ended.
+_speaker() {
+	local line='' tasks
+	SPEAKER=$1
+	{ read -r -d '' line <"/proc/$1/stat"; } 2>/dev/null
+	[[ ${line##*) } == Z* ]] || return 0
+	tasks=("/proc/$1/task"/*)
+	SPEAKER=${tasks[-1]##*/}
+}
+
 _like_ours() { # PID
-	grep -cE '^[0-9a-f]+-[0-9a-f]+ r-xp 00000000 00:00 0 *(\[anon:godwit.*)?$' "/proc/$1/maps" 2>/dev/null
+	local SPEAKER
+	_speaker "$1"
+	grep -cE '^[0-9a-f]+-[0-9a-f]+ r-xp 00000000 00:00 0 *(\[anon:godwit.*)?$' "/proc/$SPEAKER/maps" 2>/dev/null
 }
 
 # How many mappings look like ours and were not there when the program was ready:
@@ -449,11 +461,12 @@ the_next_one_clears() {
 
 # The tracer of process $1, 0 for none; empty when the process is gone.  Forks nothing.
 _tracer() {
-	local key
+	local key SPEAKER
 	TRACER=
+	_speaker "$1"
 	while read -r key TRACER; do
 		[[ $key == TracerPid: ]] && return
-	done <"/proc/$1/status"
+	done <"/proc/$SPEAKER/status"
 	TRACER=
 } 2>/dev/null
 _untraced() { _tracer "$1"; [[ $TRACER == 0 ]]; }

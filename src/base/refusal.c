@@ -12,9 +12,6 @@ static const struct {
 	[REFUSED_VFORK] = {"a thread that waits in vfork(2)",
 			   "try again when that child has ended or executed a program"},
 	[REFUSED_TRACED] = {"a tracer", "end that debugger, strace or checkpoint first"},
-	[REFUSED_LEADER] = {"a first thread that has ended",
-			    "not supported yet: let the first thread wait for the others "
-			    "(pthread_join) instead of leaving by pthread_exit"},
 	[REFUSED_32_BIT] = {"32-bit code", "only 64-bit (x86-64) programs can be checkpointed"},
 	[REFUSED_SECCOMP] = {"a seccomp filter, where godwit is not root",
 			     "run godwit as root, outside of all containers: only that may read "

@@ -58,13 +58,10 @@ static void pause_a_little(void)
 /* What may as well be known before the program is stopped. */
 int job_look(struct job *j, struct err *err)
 {
-	__cleanup_fd int procfd = -1;
+	__cleanup_fd int procfd = remote_open_proc(j->o->pid, "", O_RDONLY | O_DIRECTORY);
 	struct err ignored = ERR_INIT;
-	char path[64];
 
 	(void)err;
-	snprintf(path, sizeof(path), "/proc/%d", j->o->pid);
-	procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	/* Where that fails, the stop says why. */
 	if (procfd >= 0 && advice_read_early(procfd, &j->early, &ignored))
 		advice_early_done(&j->early);
@@ -300,9 +297,7 @@ static void notice(void *arg, const char *text)
 _Static_assert(ARRAY_SIZE(steps_live) <= ARRAY_SIZE(((struct checkpoint_result *)0)->steps) + 1,
 	       "room for each");
 
-/* PF_EXITING: it may take long until a large program is a zombie. */
-#define FLAG_EXITING 4u
-
+/* It may take long until a large program is a zombie. */
 static bool has_ended(pid_t pid)
 {
 	__cleanup_buf struct buf b = {0};
@@ -314,7 +309,7 @@ static bool has_ended(pid_t pid)
 	if (io_read_file(AT_FDCWD, path, &b) || !(p = strrchr(b.p, ')')))
 		return true;
 	sscanf(p, ") %c %*d %*d %*d %*d %*d %u", &state, &flags);
-	return state == 'Z' || state == 'X' || flags & FLAG_EXITING;
+	return state == 'Z' || state == 'X' || flags & PROC_FLAG_EXITING;
 }
 
 /*
@@ -329,7 +324,7 @@ void job_explain_end(const struct job *j, struct err *err)
 	if (e != ESRCH && e != ENOENT && e != EACCES && e != EPERM && e != EFAULT && e != EIO &&
 	    e != EBADF)
 		return;
-	for (int i = 0; !has_ended(j->o->pid); i++) {
+	for (int i = 0; !has_ended(remote_find_speaker(j->o->pid)); i++) {
 		if (i == 10)
 			return;
 		nanosleep(&step, NULL);
@@ -344,9 +339,10 @@ int job_init(struct job *j, const struct checkpoint_options *o, int front, struc
 {
 	*j = (struct job){.o = o, .front = front, .begun_ns = io_now_ns()};
 	/* Memory is read before the stop, too. */
-	j->remote = (struct remote){.pid = o->pid, .pidfd = -1, .procfd = -1, .memfd = -1};
+	j->remote = REMOTE_NONE;
+	j->remote.pid = j->remote.speaker = o->pid;
 	j->source = &j->remote;
-	j->snapshot = (struct remote){.pidfd = -1, .procfd = -1, .memfd = -1};
+	j->snapshot = REMOTE_NONE;
 	j->tree.procs = io_alloc(1, sizeof(*j->tree.procs), err);
 	if (!j->tree.procs)
 		return err->error;

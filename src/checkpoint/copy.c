@@ -136,7 +136,7 @@ int job_gather(struct job *j, uint64_t at, size_t len, uint8_t *buf, struct err 
 		plain = plain && !(p->runs[i].flags & RUN_CLEAN);
 		left -= take;
 	}
-	if (plain && process_vm_readv(j->source->pid, &local, 1, remote, n, 0) == (ssize_t)len)
+	if (plain && process_vm_readv(j->source->speaker, &local, 1, remote, n, 0) == (ssize_t)len)
 		return 0;
 	skip = at - j->run_at[first];
 	for (size_t k = 0; k < n; k++, skip = 0) {

@@ -65,15 +65,14 @@ void live_done(struct live *l)
 
 int live_begin(struct job *j, struct err *err)
 {
-	char path[64];
 	int ret;
 
 	j->live = io_alloc(1, sizeof(*j->live), err);
 	if (!j->live)
 		return err->error;
 	j->live->lineage.sock = -1;
-	snprintf(path, sizeof(path), "/proc/%d/mem", j->o->pid);
-	j->live->mem = open(path, O_RDONLY | O_CLOEXEC);
+	j->live->mem = remote_open_proc(j->o->pid, "mem", O_RDONLY);
+	j->remote.speaker = remote_find_speaker(j->o->pid);
 	if (!j->o->incremental || (j->o->parent && !*j->o->parent))
 		keeper_end(j->o->pid);
 	else if ((ret = lineage_open(j, &j->live->lineage, &j->live->track, err)))
@@ -158,6 +157,9 @@ static int rounds(struct job *j, unsigned max, struct err *err)
 	uint64_t bytes = 0, before = UINT64_MAX;
 	unsigned stuck = 0;
 
+	if (j->live->mem < 0)
+		return err_sys(err, j->live->mem, "cannot open the memory of process %d",
+			       j->o->pid);
 	for (unsigned i = 0; i < max && stuck < 2; i++, before = bytes) {
 		int ret = copy_round(j, &bytes, err);
 

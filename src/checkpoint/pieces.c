@@ -88,7 +88,8 @@ static int read_batch(struct pool *p, const struct batch_of *b, uint8_t *buf, st
 {
 	struct iovec local = {buf, b->bytes};
 
-	if (process_vm_readv(p->j->source->pid, &local, 1, b->from, b->n, 0) == (ssize_t)b->bytes)
+	if (process_vm_readv(p->j->source->speaker, &local, 1, b->from, b->n, 0) ==
+	    (ssize_t)b->bytes)
 		return 0;
 	for (size_t i = 0; i < b->n; i++) {
 		int ret = read_pages(p, &b->from[i], buf, err);

@@ -50,6 +50,7 @@ enum image_note_type {
 	NOTE_FLIGHT = 0x47440013,       /* descriptors that lie unread in sockets */
 	NOTE_SETTINGS = 0x47440014,     /* parent-death signal, securebits, oom_score_adj, ... */
 	NOTE_UNIX_UNREAD = 0x47440015,  /* datagrams in sockets with a name */
+	NOTE_LEADER = 0x47440016,       /* it has ended, others run on */
 	NOTE_SECCOMP = 0x47440017,      /* seccomp filters of each thread */
 	NOTE_JOB = 0x47440020,          /* what godwit run was told to run */
 };

@@ -16,16 +16,13 @@ int source_check_code(struct source *s, struct err *err)
 	struct arch_features missing = cpu_missing(s->job.proc, &s->there->cpu);
 	__cleanup_fd int fd = -1;
 	struct code_memory m;
-	char path[32];
 	int ret;
 
 	if (arch_features_empty(&missing))
 		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/mem", s->job_options.pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = remote_open_proc(s->job_options.pid, "mem", O_RDONLY);
 	if (fd < 0)
-		return err_sys(err, -errno, "cannot read the memory of process %d",
-			       s->job_options.pid);
+		return err_sys(err, fd, "cannot read the memory of process %d", s->job_options.pid);
 	code_memory_fd(s->job.proc, &fd, &m);
 	ret = code_check(&m, &missing, false, err);
 	if (!ret)

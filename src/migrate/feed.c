@@ -104,7 +104,7 @@ int feed_write(const struct process *proc, const struct remote *remote, const st
 	}
 	if (!k)
 		return 0;
-	n = process_vm_writev(remote->pid, from, k, to, k, 0);
+	n = process_vm_writev(remote->speaker, from, k, to, k, 0);
 	if (n == (ssize_t)all)
 		return 0;
 	if (n < 0 && errno == ESRCH)

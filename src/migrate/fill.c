@@ -19,7 +19,7 @@ int fill_begin(struct fill *f, struct remote *remote, struct err *err)
 	struct uffdio_api api = {.api = UFFD_API};
 	int fd = remote_take_new_fd(remote, SYS_userfaultfd, arg, err);
 
-	*f = (struct fill){.uffd = -1, .pid = remote->pid};
+	*f = (struct fill){.uffd = -1, .pid = remote->speaker};
 	if (err->error)
 		return err->error;
 	if (fd >= 0 && !ioctl(fd, UFFDIO_API, &api))

@@ -294,15 +294,17 @@ uint64_t journal_start_time(pid_t pid)
 	__cleanup_buf struct buf b = {0};
 	unsigned long long start = 0;
 	char path[64], state = 'X';
+	int threads = 0;
 	const char *p;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	if (pid <= 0 || io_read_file(AT_FDCWD, path, &b) || !(p = strrchr(b.p, ')')))
 		return 0;
 	sscanf(p,
-	       ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-	       &state, &start);
-	return state == 'Z' || state == 'X' ? 0 : start;
+	       ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d %llu",
+	       &state, &threads, &start);
+	/* A first thread may have ended, and others run on. */
+	return state == 'X' || (state == 'Z' && threads < 2) ? 0 : start;
 }
 
 void journal_boot_id(char out[40])

@@ -86,10 +86,13 @@ static int add_range(void *arg, uint64_t start, uint64_t end)
 static size_t read_running(const struct source *s, uint64_t addr, uint8_t *to, size_t len)
 {
 	struct iovec local = {to, len}, remote = {(void *)(uintptr_t)addr, len};
-	ssize_t n = process_vm_readv(s->job_options.pid, &local, 1, &remote, 1, 0);
+	ssize_t n = process_vm_readv(s->job.remote.speaker, &local, 1, &remote, 1, 0);
 
-	/* Memory that its own protection hides is still to be moved. */
-	if (n < (ssize_t)PAGE_SIZE_4K)
+	/* Memory that its own protection hides is still to be moved; and the thread that spoke for
+	 * it may have ended. */
+	if (n < 0 && errno == ESRCH)
+		n = pread(s->memfd, to, len, (off_t)addr);
+	else if (n < (ssize_t)PAGE_SIZE_4K)
 		n = pread(s->memfd, to, PAGE_SIZE_4K, (off_t)addr);
 	return n < 0 ? 0 : ALIGN_DOWN((size_t)n, PAGE_SIZE_4K);
 }
@@ -135,14 +138,13 @@ static int find_mappings(const struct source *s, const struct ranges *r, struct 
 			 struct err *err)
 {
 	__cleanup_buf struct buf text = {0};
+	__cleanup_fd int procfd = remote_open_proc(s->job_options.pid, "", O_RDONLY | O_DIRECTORY);
 	struct proc_maps maps = {0};
-	char path[64];
 	size_t k = 0;
-	int ret;
+	int ret = procfd < 0 ? procfd : io_read_file(procfd, "maps", &text);
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", s->job_options.pid);
-	if ((ret = io_read_file(AT_FDCWD, path, &text)))
-		return err_sys(err, ret, "cannot read %s", path);
+	if (ret)
+		return err_sys(err, ret, "cannot read the maps of process %d", s->job_options.pid);
 	ret = proc_parse_maps(text.p, &maps, err);
 	for (size_t i = 0; i < maps.n && k < r->n && !ret; i++) {
 		while (k < r->n && r->v[k].end <= maps.v[i].start)

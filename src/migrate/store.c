@@ -67,7 +67,6 @@ static int take_want(struct store *st, struct err *err)
 
 static int begin(struct store *st, struct err *err)
 {
-	char path[64];
 	int ret = take_want(st, err);
 
 	if (ret)
@@ -83,8 +82,7 @@ static int begin(struct store *st, struct err *err)
 	st->sent = io_alloc(st->pages / 64 + 1, sizeof(*st->sent), err);
 	if (!st->sent)
 		return err->error;
-	snprintf(path, sizeof(path), "/proc/%d/mem", st->pid);
-	st->memfd = open(path, O_RDONLY | O_CLOEXEC);
+	st->memfd = remote_open_proc(st->pid, "mem", O_RDONLY);
 	fault_point("want heard");
 	return sender_init(&st->sender, st->w, st->timeout_ms, err);
 }
@@ -262,8 +260,11 @@ int store_serve(struct wire *w, pid_t pid, int timeout_ms, struct store_stats *s
 		void (*progress)(void *arg, uint64_t done, uint64_t all), void *arg,
 		struct err *err)
 {
-	struct store st = {
-		.w = w, .pid = pid, .memfd = -1, .timeout_ms = timeout_ms, .stats = stats};
+	struct store st = {.w = w,
+			   .pid = remote_find_speaker(pid),
+			   .memfd = -1,
+			   .timeout_ms = timeout_ms,
+			   .stats = stats};
 	int ret = begin(&st, err);
 
 	while (!ret) {

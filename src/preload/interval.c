@@ -23,6 +23,7 @@
 
 #include "base/io.h"
 #include "checkpoint/checkpoint.h"
+#include "remote/remote.h"
 
 #define DAY_S 86400.0
 
@@ -54,7 +55,7 @@ static bool read_stack_start(pid_t pid, unsigned long *ret)
 	char path[48];
 	char *p;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	snprintf(path, sizeof(path), "/proc/%d/stat", remote_find_speaker(pid));
 	if (io_read_file(AT_FDCWD, path, &b) || !(p = strrchr(b.p, ')')))
 		return false;
 	for (int field = 2; field < 28 && p; field++)
@@ -75,10 +76,9 @@ static void save(const struct checkpoint_options *o, struct err *last)
 	struct guardian_listener listener = {.notice = notice};
 	struct checkpoint_result result;
 	struct err err = ERR_INIT;
-	char path[48];
+	__cleanup_fd int cwd = remote_open_proc(o->pid, "cwd", O_PATH | O_DIRECTORY);
 
-	snprintf(path, sizeof(path), "/proc/%d/cwd", o->pid);
-	if (chdir(path))
+	if (cwd < 0 || fchdir(cwd))
 		return;
 	if (checkpoint(o, &listener, &result, &err) && err.error != -ESRCH &&
 	    strcmp(err.what, last->what)) {

@@ -51,6 +51,7 @@ int proc_parse_stat(const char *text, struct proc_stat *ret, struct err *err)
 	ret->arg_end = f[49];
 	ret->env_start = f[50];
 	ret->env_end = f[51];
+	ret->exit_code = (int32_t)f[52];
 	return 0;
 }
 

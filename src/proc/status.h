@@ -8,10 +8,14 @@
 
 #include "base/err.h"
 
+#define PROC_FLAG_EXITING 4u /* PF_EXITING in include/linux/sched.h */
+
 struct proc_stat {
 	char comm[64];
 	char state; /* R S D T t Z X I */
 	int32_t ppid, pgrp, session, tty_nr, num_threads;
+	int32_t exit_code; /* of one that has ended, as wait(2) has it; 0 without PTRACE_MODE_READ
+			    */
 	uint64_t flags;
 	/* Addresses; 0 without PTRACE_MODE_READ. */
 	uint64_t start_code, end_code, start_stack;

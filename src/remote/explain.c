@@ -110,6 +110,7 @@ static const struct call_name calls[] = {
 	CALL(timer_delete, arg_int),
 	CALL(userfaultfd, arg_hex),
 	CALL(exit_group, arg_int),
+	CALL(exit, arg_int),
 };
 
 static const struct call_name *find(long nr)

@@ -90,7 +90,9 @@ void remote_spread(struct remote_spread *s);
 int remote_wait_thread(const struct remote *r, pid_t tid, int *status) __must_check;
 /* Of a program that was killed, or told to exit: until all of it has ended. */
 void remote_wait_end(const struct remote *r);
-/* Is there nothing of the thread that could run, whether that was reported or not? */
-bool remote_has_ended(pid_t tid);
+/* speaker.c: of a process whose leader has ended: do the others end as well? */
+bool remote_all_are_ending(const struct remote *r);
+/* speaker.c: the leader has ended, threads[0], stopped, speaks for the process from now on. */
+int remote_take_speaker(struct remote *r, struct err *err) __must_check;
 
 #endif

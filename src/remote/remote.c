@@ -19,8 +19,8 @@ static int transfer(const struct remote *r, bool write, uint64_t addr, void *buf
 	while (len) {
 		struct iovec local = {buf, len < (1u << 30) ? len : 1u << 30};
 		struct iovec remote = {(void *)(uintptr_t)addr, local.iov_len};
-		ssize_t n = write ? process_vm_writev(r->pid, &local, 1, &remote, 1, 0)
-				  : process_vm_readv(r->pid, &local, 1, &remote, 1, 0);
+		ssize_t n = write ? process_vm_writev(r->speaker, &local, 1, &remote, 1, 0)
+				  : process_vm_readv(r->speaker, &local, 1, &remote, 1, 0);
 
 		if (n <= 0)
 			return n < 0 ? -errno : -EFAULT;
@@ -57,7 +57,7 @@ int remote_stat(const struct remote *r, struct proc_stat *ret, struct err *err)
 	char name[40];
 	int e;
 
-	snprintf(name, sizeof(name), "task/%d/stat", r->pid);
+	snprintf(name, sizeof(name), "task/%d/stat", r->speaker ? r->speaker : r->pid);
 	if ((e = io_read_file(r->procfd, name, &b)))
 		return err_sys(err, e, "cannot read /proc/%d/%s", r->pid, name);
 	return proc_parse_stat(b.p, ret, err);
@@ -65,7 +65,8 @@ int remote_stat(const struct remote *r, struct proc_stat *ret, struct err *err)
 
 int remote_getfd(const struct remote *r, int fd)
 {
-	int got = (int)syscall(SYS_pidfd_getfd, r->pidfd, fd, 0);
+	int whose = remote_leader_has_ended(r) ? r->threadfd : r->pidfd;
+	int got = (int)syscall(SYS_pidfd_getfd, whose, fd, 0);
 
 	return got < 0 ? -errno : got;
 }
@@ -105,6 +106,7 @@ static void forget(struct remote *r)
 	io_close_fd(&r->pidfd);
 	io_close_fd(&r->procfd);
 	io_close_fd(&r->memfd);
+	io_close_fd(&r->threadfd);
 	free(r->threads);
 	free(r->kept);
 	remote_drop_ballast(r);

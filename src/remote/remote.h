@@ -45,9 +45,9 @@ struct tracee {
 	bool knows_rseq;              /* it is in rseq */
 	struct remote_rseq rseq;
 	bool knows_files;     /* it is in own_files */
-	bool own_files;       /* not the leader's descriptors: clone without CLONE_FILES */
+	bool own_files;       /* not the speaker's descriptors: clone without CLONE_FILES */
 	bool knows_directory; /* it is in own_directory */
-	bool own_directory;   /* not the leader's: clone without CLONE_FS, unshare */
+	bool own_directory;   /* not the speaker's: clone without CLONE_FS, unshare */
 	bool knows_told;      /* what follows */
 	uint64_t robust_list, robust_len; /* set_robust_list(2) */
 	int ioprio;                       /* ioprio_get(2); negative: there are none */
@@ -57,12 +57,14 @@ struct tracee {
 	size_t kept_at; /* its vector registers stand at kept_at - 1 in remote.kept, if any do */
 };
 
-/* One stopped process. */
+/* One stopped process.  The *leader* is its first thread, whose id is the process's. */
 struct remote {
-	pid_t pid;                /* thread group id, in our namespace */
-	pid_t ns_pid;             /* in the target's */
-	int pidfd, procfd, memfd; /* pidfd_open(), /proc/PID, /proc/PID/mem */
-	struct tracee *threads;   /* [0] is the leader */
+	pid_t pid;     /* thread group id, in our namespace */
+	pid_t ns_pid;  /* in the target's */
+	pid_t speaker; /* whose /proc, memory and descriptors are the process's: see below */
+	int pidfd, procfd, memfd; /* pidfd_open() of the process; /proc/SPEAKER, its mem */
+	int threadfd;             /* pidfd of a speaker that is not the leader, else -1 */
+	struct tracee *threads;   /* [0] is the speaker: mostly the leader */
 	size_t n, cap;
 	int options;                   /* of ptrace, for the leader, outside of single calls */
 	pid_t max_tid;                 /* the highest of those that were seized */
@@ -83,6 +85,30 @@ struct remote {
 	size_t kept_len, kept_cap, kept_each;
 	uint64_t stopped_ns; /* CLOCK_MONOTONIC, when the first thread was asked to stop */
 };
+
+/* A remote of nothing. */
+#define REMOTE_NONE ((struct remote){.pidfd = -1, .procfd = -1, .memfd = -1, .threadfd = -1})
+
+/*
+ * A leader that has ended (pthread_exit(3) in main()) stays as a zombie while others run on. It has
+ * no memory and no descriptors any more, and what /proc/PID shows of them is empty; but the kernel
+ * finds /proc/TID by the id of any thread, and shows the process there as it does for the
+ * leader (fs/proc/base.c, proc_pid_lookup). So another thread, the speaker, stands for it.
+ */
+static inline bool remote_leader_has_ended(const struct remote *r)
+{
+	return r->speaker != r->pid;
+}
+
+/*
+ * The same of a process that runs, from outside: the id by which /proc shows it. pid where its
+ * leader lives or it has ended altogether. The one named may end the next moment.
+ */
+pid_t remote_find_speaker(pid_t pid);
+/* Is there nothing of the thread that could run, whether that was reported or not? */
+bool remote_has_ended(pid_t tid);
+/* open(2) of that thread's /proc/TID/name, close-on-exec: another one's if it ends meanwhile. */
+int remote_open_proc(pid_t pid, const char *name, int flags) __must_check;
 
 #define REMOTE_CALL_CAP 1024u        /* calls in one batch */
 #define REMOTE_DATA_LEN (256u << 10) /* bytes of data in one batch */
@@ -183,10 +209,10 @@ int remote_run_each(struct remote *r, const struct call *calls, size_t n, size_t
 /* Vector registers of a stopped thread, as NT_X86_XSTATE has them: to buf, which has *len
  * bytes; *len becomes what there is.  0 or a negative errno. */
 int remote_xstate(const struct tracee *t, void *buf, size_t *len) __must_check;
-/* /proc/PID/stat of its first thread alone: that of the process adds up the times of all threads,
+/* /proc/PID/stat of its speaker alone: that of the process adds up the times of all threads,
  * 0.2 us each (fs/proc/array.c, do_task_stat()). */
 int remote_stat(const struct remote *r, struct proc_stat *ret, struct err *err) __must_check;
-/* Has it a table of descriptors that is not the leader's? */
+/* Has it a table of descriptors that is not the speaker's? */
 bool remote_has_own_files(const struct remote *r, struct tracee *t);
 /* Of a stopped thread: what the kernel tells others about it, robust_list and ioprio.
  * 0 or a negative errno. */
@@ -250,6 +276,11 @@ int remote_call_function(struct remote *r, uint64_t addr, uint64_t fs_base, uint
 			 uint64_t *ret, struct err *err) __must_check;
 /* From here on filters may be set: each call is made as in a process that has some. */
 int remote_guard_new(struct remote *r, struct err *err) __must_check;
+/*
+ * The leader ends alone, with this status, and threads[1] is the first one from then on: no thread
+ * but the leader may have run anything yet.
+ */
+int remote_end_leader(struct remote *r, int status, struct err *err) __must_check;
 /* Makes the process exit with this status (or kills it), then frees. */
 void remote_exit(struct remote *r, int status);
 /* The program that ran moved the vdso, and the first unit with it. */

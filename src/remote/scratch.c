@@ -74,13 +74,13 @@ static int choose_bell(const struct proc_status *st)
 }
 
 /* The ids by which the target itself knows its threads. */
-static int read_ns_ids(struct remote *r, const struct proc_status *leader, struct err *err)
+static int read_ns_ids(struct remote *r, const struct proc_status *speaker, struct err *err)
 {
 	__cleanup_buf struct buf b = {0};
 
-	r->ns_pid = leader->ns_tgid;
-	r->threads[0].ns_tid = leader->ns_tgid;
-	if (leader->ns_depth < 2)
+	r->ns_pid = speaker->ns_tgid;
+	r->threads[0].ns_tid = speaker->ns_pid;
+	if (speaker->ns_depth < 2)
 		return 0;
 	for (size_t i = 1; i < r->n; i++) {
 		struct proc_status st;

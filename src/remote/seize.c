@@ -35,10 +35,13 @@
 /* A thread in an uninterruptible wait does not stop; how long to wait for it. */
 #define STOP_TIMEOUT_S 10
 
-static int open_target(struct remote *r, struct err *err)
+static int open_target(struct remote *r, pid_t pid, pid_t ns_pid, struct err *err)
 {
 	char path[64];
 
+	*r = REMOTE_NONE;
+	r->pid = r->speaker = pid;
+	r->ns_pid = ns_pid;
 	snprintf(path, sizeof(path), "/proc/%d", r->pid);
 	r->procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r->procfd < 0 && errno != ENOENT && errno != ESRCH)
@@ -72,70 +75,21 @@ static struct tracee *find(struct remote *r, pid_t tid)
 	return NULL;
 }
 
-/*
- * Of a process whose first thread has ended: do the others end as well?  Each of them has its
- * SIGKILL pending (kernel/signal.c, zap_other_threads()) or is on its way (PF_EXITING).
- */
-static bool all_are_ending(const struct remote *r)
-{
-	static const uint64_t pf_exiting = 4; /* include/linux/sched.h */
-	int fd = openat(r->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *d;
-	bool all = true;
-
-	if (!dir) {
-		io_close_fd(&fd);
-		return true;
-	}
-	while (all && (d = readdir(dir))) {
-		__cleanup_buf struct buf stat = {0}, status = {0};
-		struct err ignored = ERR_INIT;
-		struct proc_stat st;
-		struct proc_status pending;
-		char name[40];
-
-		if (atoi(d->d_name) <= 0)
-			continue;
-		snprintf(name, sizeof(name), "%.20s/stat", d->d_name);
-		if (io_read_file(fd, name, &stat) || proc_parse_stat(stat.p, &st, &ignored) ||
-		    st.state == 'Z' || st.state == 'X' || st.flags & pf_exiting)
-			continue;
-		snprintf(name, sizeof(name), "%.20s/status", d->d_name);
-		all = io_read_file(fd, name, &status) ||
-		      proc_parse_status(status.p, &pending, &ignored) ||
-		      pending.sig_pending & 1ull << (SIGKILL - 1);
-	}
-	closedir(dir);
-	return all;
-}
-
-/* A thread that has taken its SIGKILL and is not on its way yet shows neither: look again. */
-static bool process_is_ending(const struct remote *r)
-{
-	struct timespec step = {.tv_nsec = 10 * 1000 * 1000};
-
-	for (int i = 0; i < 5; i++) {
-		if (all_are_ending(r))
-			return true;
-		nanosleep(&step, NULL);
-	}
-	return false;
-}
-
-static int explain_denied(struct remote *r, int error, struct err *err)
+/* Of thread tid, which the kernel does not let us have. */
+static int explain_denied(struct remote *r, pid_t tid, int error, struct err *err)
 {
 	struct proc_status st;
-	struct proc_stat stat;
 	__cleanup_buf struct buf b = {0};
 	struct err ignored = ERR_INIT;
+	char name[40];
 	int scope = 0;
 
 	if (error == -ESRCH)
 		return err_set(err, error, "process %d has ended", r->pid);
 	if (error == -EALREADY)
 		return err_set(err, error, "another godwit is at work on process %d", r->pid);
-	if (!io_read_file(r->procfd, "status", &b) && !proc_parse_status(b.p, &st, &ignored)) {
+	snprintf(name, sizeof(name), "task/%d/status", tid);
+	if (!io_read_file(r->procfd, name, &b) && !proc_parse_status(b.p, &st, &ignored)) {
 		if (st.tracer && proc_has_comm(st.tracer, GUARDIAN_COMM))
 			return err_set(err, -EALREADY, "another godwit is at work on process %d",
 				       r->pid);
@@ -149,17 +103,6 @@ static int explain_denied(struct remote *r, int error, struct err *err)
 				 st.uid[0], geteuid());
 			return err_hint(err, "run godwit as that user");
 		}
-	}
-	if (!io_read_file(r->procfd, "stat", &b) && !proc_parse_stat(b.p, &stat, &ignored) &&
-	    stat.state == 'Z') {
-		if (stat.num_threads < 2)
-			return err_set(err, -ESRCH, "process %d has ended (it is a zombie)",
-				       r->pid);
-		if (process_is_ending(r))
-			return err_set(err, -ESRCH, "process %d is ending", r->pid);
-		return err_refuse_as(err, REFUSED_LEADER,
-				     "the first thread of process %d has ended, others run on",
-				     r->pid);
 	}
 	if (!io_read_file(AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope", &b))
 		scope = atoi(b.p);
@@ -198,31 +141,41 @@ static bool has_a_guardian(const struct remote *r, pid_t tid)
 	       st.tracer && proc_has_comm(st.tracer, GUARDIAN_COMM);
 }
 
+/* Is a thread ours?  The kernel lists the leader first, so mostly that one is. */
+static bool has_any(const struct remote *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->threads[i].seized)
+			return true;
+	return false;
+}
+
 /*
  * EPERM may be momentary.  A program may run, and ring for a checkpoint, while the
- * restart before is still letting its last threads go: the leader is free by then,
+ * restart before is still letting its last threads go: the first is free by then,
  * another is not yet.  And a tracer that has just been killed holds its threads until
  * it is gone.
  * QUIRK: at the instant when a thread is let go, TracerPid names its real parent
  * (kernel/ptrace.c, __ptrace_unlink: parent is set before ptrace).  So it is believed
  * only when it says the same for a while.
- * Two checkpoints at once: 1. the other one has the leader, we get EPERM; 2. it lets go; 3. we
- * look, and nobody traces it.  So free is believed only after a while, too; and who had it is told
- * from here, since whoever looks later might find nobody.
- * Test: two_at_once_pause=copy_pause=live.
+ * Two checkpoints at once: 1. the other one has the first thread, we get EPERM; 2. it lets go; 3.
+ * we look, and nobody traces it.  So free is believed only after a while, too; and who had it is
+ * told from here, since whoever looks later might find nobody. Test:
+ * two_at_once_pause=copy_pause=live.
  */
 static int seize_thread(const struct remote *r, pid_t tid)
 {
 	struct timespec step = {.tv_nsec = 5 * 1000 * 1000};
+	bool is_first = !has_any(r);
 
 	for (int i = 0; ptrace(PTRACE_SEIZE, tid, 0, 0); i++) {
 		int error = -errno;
 
 		if (error != -EPERM || i == 60 || is_ending(tid, error))
 			return error;
-		if (i >= 3 && tid == r->pid && has_a_guardian(r, tid))
+		if (i >= 3 && is_first && has_a_guardian(r, tid))
 			return -EALREADY;
-		if (i >= (tid == r->pid ? 6 : 3) && !has_a_guardian(r, tid))
+		if (i >= (is_first ? 6 : 3) && !has_a_guardian(r, tid))
 			return error;
 		nanosleep(&step, NULL);
 	}
@@ -255,7 +208,7 @@ static int list_pass(struct remote *r, size_t *ret_new, struct err *err)
 			at++;
 			continue;
 		}
-		if (tid <= 0 || find(r, tid))
+		if (tid <= 0 || find(r, tid) || (tid == r->pid && remote_leader_has_ended(r)))
 			continue;
 		v = io_grow(r->threads, &r->cap, r->n + 1, sizeof(*r->threads), err);
 		if (!v)
@@ -271,13 +224,42 @@ static int list_pass(struct remote *r, size_t *ret_new, struct err *err)
 	return err->error;
 }
 
+/* All of it has, or is about to. */
+static int explain_end(const struct remote *r, struct err *err)
+{
+	__cleanup_buf struct buf b = {0};
+	struct err ignored = ERR_INIT;
+	struct proc_stat st = {0};
+	bool is_there = !io_read_file(r->procfd, "stat", &b) &&
+			!proc_parse_stat(b.p, &st, &ignored) && st.state == 'Z';
+
+	if (is_there && st.num_threads > 1)
+		return err_set(err, -ESRCH, "process %d is ending", r->pid);
+	return err_set(err, -ESRCH, "process %d has ended%s", r->pid,
+		       is_there ? " (it is a zombie)" : "");
+}
+
+/*
+ * Of the leader: others may run on, unless all of them are on their way out, which may take
+ * long.  Who speaks for them is chosen when all are ours.
+ */
+static int note_end(struct remote *r, struct tracee *t, struct err *err)
+{
+	t->ended = true;
+	if (t->tid != r->pid)
+		return 0;
+	r->speaker = 0;
+	return remote_all_are_ending(r) ? explain_end(r, err) : 0;
+}
+
 static int seize_one(struct remote *r, struct tracee *t, struct err *err)
 {
 	int error = seize_thread(r, t->tid);
 
 	if (error) {
-		t->ended = t->tid != r->pid && is_ending(t->tid, error);
-		return t->ended ? 0 : explain_denied(r, error, err);
+		if (!is_ending(t->tid, error))
+			return explain_denied(r, t->tid, error, err);
+		return note_end(r, t, err);
 	}
 	t->seized = true;
 	return 0;
@@ -314,7 +296,7 @@ static pid_t vfork_child(const struct remote *r, pid_t tid)
 
 		if (end == at)
 			return 0;
-		if (!syscall(SYS_kcmp, r->pid, pid, KCMP_VM, 0, 0))
+		if (!syscall(SYS_kcmp, tid, pid, KCMP_VM, 0, 0))
 			return (pid_t)pid;
 	}
 }
@@ -407,10 +389,8 @@ static int stop_one(struct remote *r, struct tracee *t, struct err *err)
 
 	if (ret < 0)
 		return ret;
-	if (ret == 0) {
-		t->ended = true;
-		return t->tid == r->pid ? err_set(err, -ESRCH, "process %d has ended", r->pid) : 0;
-	}
+	if (ret == 0)
+		return note_end(r, t, err);
 	t->stopped = true;
 	return read_thread(r, t, err);
 }
@@ -485,7 +465,7 @@ static bool are_all(const struct remote *r)
 	struct proc_stat st;
 
 	return !remote_stat(r, &st, &ignored) && st.num_threads > 0 &&
-	       (size_t)st.num_threads == r->n;
+	       (size_t)st.num_threads == r->n + remote_leader_has_ended(r);
 }
 
 static int by_tid(const void *a, const void *b)
@@ -495,9 +475,11 @@ static int by_tid(const void *a, const void *b)
 	return (x->tid > y->tid) - (x->tid < y->tid);
 }
 
-/* Leader first, the others by tid, whatever order the kernel listed them in. */
+/* The leader first, the others by tid, whatever order the kernel listed them in. */
 static void sort_threads(struct remote *r)
 {
+	size_t sorted = remote_leader_has_ended(r) ? 0 : 1;
+
 	for (size_t i = 0; i < r->n; i++)
 		if (r->threads[i].tid == r->pid) {
 			struct tracee t = r->threads[0];
@@ -505,8 +487,22 @@ static void sort_threads(struct remote *r)
 			r->threads[0] = r->threads[i];
 			r->threads[i] = t;
 		}
-	if (r->n > 1)
-		qsort(r->threads + 1, r->n - 1, sizeof(*r->threads), by_tid);
+	if (r->n > sorted)
+		qsort(r->threads + sorted, r->n - sorted, sizeof(*r->threads), by_tid);
+}
+
+static int choose_speaker(struct remote *r, struct err *err)
+{
+	int ret = remote_leader_has_ended(r) ? remote_take_speaker(r, err) : 0;
+
+	if (ret || r->threadfd >= 0 || !remote_leader_has_ended(r))
+		return ret;
+	err_refuse(err,
+		   "the first thread of process %d has ended, and this kernel gives no descriptors "
+		   "of another one (pidfd_open with PIDFD_THREAD)",
+		   r->pid);
+	return err_hint(err, "it needs Linux 6.9; or let the first thread wait for the others "
+			     "(pthread_join) instead of leaving by pthread_exit");
 }
 
 static int seize_all(struct remote *r, struct err *err)
@@ -523,7 +519,11 @@ static int seize_all(struct remote *r, struct err *err)
 			return ret;
 		fault_point("threads stopped");
 	} while (fresh && !are_all(r));
+	if (!r->n)
+		return explain_end(r, err);
 	sort_threads(r);
+	if (choose_speaker(r, err))
+		return err->error;
 	remote_read_again(r);
 	if (r->memfd < 0)
 		r->memfd = openat(r->procfd, "mem", O_RDWR | O_CLOEXEC);
@@ -536,8 +536,7 @@ int remote_seize(struct remote *r, pid_t pid, struct err *err)
 {
 	int ret;
 
-	*r = (struct remote){.pid = pid, .ns_pid = pid, .pidfd = -1, .procfd = -1, .memfd = -1};
-	ret = open_target(r, err);
+	ret = open_target(r, pid, pid, err);
 	if (!ret)
 		ret = seize_all(r, err);
 	if (ret)
@@ -549,10 +548,9 @@ int remote_adopt(struct remote *r, pid_t pid, pid_t ns_pid, struct err *err)
 {
 	int ret;
 
-	*r = (struct remote){.pid = pid, .ns_pid = ns_pid, .pidfd = -1, .procfd = -1, .memfd = -1};
-	r->options = REMOTE_ADOPTED_OPTIONS;
-	ret = open_target(r, err);
+	ret = open_target(r, pid, ns_pid, err);
 	if (ret)
 		return ret;
+	r->options = REMOTE_ADOPTED_OPTIONS;
 	return remote_add_thread(r, pid, ns_pid, err);
 }

@@ -231,7 +231,8 @@ int remote_snapshot(struct remote *r, struct remote *ret, struct err *err)
 	e = come_back(r, err);
 	if (snapshot < 0)
 		return e ? e : not_here(r, -snapshot, err);
-	*ret = (struct remote){.pid = snapshot, .pidfd = -1, .procfd = -1, .memfd = -1};
+	*ret = REMOTE_NONE;
+	ret->pid = ret->speaker = snapshot;
 	if (!e)
 		e = open_it(r, ret, err);
 	if (e)
@@ -248,5 +249,5 @@ void remote_snapshot_end(struct remote *s)
 	/* It goes on with its exit, which frees its memory: nobody needs to wait. */
 	if (ptrace(PTRACE_DETACH, s->pid, 0, 0))
 		kill(s->pid, SIGKILL);
-	*s = (struct remote){.pidfd = -1, .procfd = -1, .memfd = -1};
+	*s = REMOTE_NONE;
 }

@@ -49,8 +49,8 @@ static int ask_rseq(struct tracee *t)
 bool remote_has_own_files(const struct remote *r, struct tracee *t)
 {
 	if (!t->knows_files)
-		t->own_files =
-			t->tid != r->pid && syscall(SYS_kcmp, r->pid, t->tid, KCMP_FILES, 0, 0) > 0;
+		t->own_files = t->tid != r->speaker &&
+			       syscall(SYS_kcmp, r->speaker, t->tid, KCMP_FILES, 0, 0) > 0;
 	t->knows_files = true;
 	return t->own_files;
 }
@@ -58,8 +58,8 @@ bool remote_has_own_files(const struct remote *r, struct tracee *t)
 bool remote_has_own_directory(const struct remote *r, struct tracee *t)
 {
 	if (!t->knows_directory)
-		t->own_directory =
-			t->tid != r->pid && syscall(SYS_kcmp, r->pid, t->tid, KCMP_FS, 0, 0) > 0;
+		t->own_directory = t->tid != r->speaker &&
+				   syscall(SYS_kcmp, r->speaker, t->tid, KCMP_FS, 0, 0) > 0;
 	t->knows_directory = true;
 	return t->own_directory;
 }
@@ -123,8 +123,10 @@ void remote_read_early(struct remote *r, struct tracee *t)
 
 	/* What fails here is asked again later, and told then. */
 	t->knows_rseq = !ask_rseq(t);
-	(void)remote_has_own_files(r, t);
-	(void)remote_has_own_directory(r, t);
+	if (r->speaker) {
+		(void)remote_has_own_files(r, t);
+		(void)remote_has_own_directory(r, t);
+	}
 	(void)!remote_ask_told(t);
 	if (!r->read_first)
 		r->read_first = t->tid;

@@ -4,7 +4,7 @@
  *   1. place: find the new process's mappings, and room that neither it nor
  *      the program uses, for the scratch area and the hole
  *   2. first program, run by the leader: memory, files, signals, surroundings;
- *      at its end the other threads are made
+ *      at its end the other threads are made; a leader that had ended ends
  *   3. second program, run by each thread: what only it can say of itself
  *   4. vector registers, general registers, masks; let go
  *
@@ -15,7 +15,6 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +22,6 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,7 +69,7 @@ static uint64_t find_room(const struct process *p, const struct proc_maps *now, 
 /* A program that runs on may start threads before its last model comes. */
 static size_t threads_room(const struct rebuild *b)
 {
-	return b->restore.early ? 2 * b->proc.nthreads + 64 : b->proc.nthreads;
+	return b->restore.early ? 2 * b->proc.nthreads + 64 : rebuild_threads_ever(&b->proc);
 }
 
 static int place(struct rebuild *b, const struct proc_maps *now, struct err *err)
@@ -92,36 +90,6 @@ static int place(struct rebuild *b, const struct proc_maps *now, struct err *err
 }
 
 /* --- programs --- */
-
-#define THREAD_FLAGS                                                                               \
-	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |        \
-	 CLONE_PTRACE)
-
-/* CLONE_PTRACE: the new thread is ours from its birth, and stops at once. */
-static void add_thread_calls(struct rebuild *b)
-{
-	program_flush(&b->prog);
-	for (size_t i = 1; i < b->proc.nthreads; i++) {
-		int32_t tid = b->proc.threads[i].tid;
-		struct {
-			uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack,
-				stack_size, tls, set_tid, set_tid_size;
-		} args = {.flags = THREAD_FLAGS, .set_tid_size = 1};
-
-		if (!b->same_ids) {
-			program_call(&b->prog, "another thread", SYS_clone, THREAD_FLAGS, 0, 0, 0,
-				     0, 0);
-			continue;
-		}
-		program_reserve(&b->prog, PROGRAM_PIECE(sizeof(args)) + PROGRAM_PIECE(sizeof(tid)));
-		args.set_tid = program_data(&b->prog, &tid, sizeof(tid));
-		uint64_t a = program_data(&b->prog, &args, sizeof(args));
-
-		program_call_want(&b->prog, tid, "another thread, with its id", SYS_clone3, a,
-				  sizeof(args), 0, 0, 0, 0);
-	}
-	program_flush(&b->prog);
-}
 
 static void mark_fds(struct rebuild *b)
 {
@@ -162,7 +130,7 @@ static void close_others(struct rebuild *b)
 		     0, 0, 0);
 }
 
-static void begin_program(struct rebuild *b, struct err *err)
+void rebuild_begin_program(struct rebuild *b, struct err *err)
 {
 	struct restore *r = &b->restore;
 
@@ -170,6 +138,11 @@ static void begin_program(struct rebuild *b, struct err *err)
 	program_init(&b->prog, r->scratch + r->scratch_len - REMOTE_DATA_LEN, REMOTE_DATA_LEN,
 		     REMOTE_CALL_CAP, err);
 	r->prog = &b->prog;
+}
+
+static void begin_program(struct rebuild *b, struct err *err)
+{
+	rebuild_begin_program(b, err);
 	mark_fds(b);
 }
 
@@ -215,18 +188,8 @@ static int first_program(struct rebuild *b, struct err *err)
 		if (state_kinds[i] == &state_memory)
 			close_images(b);
 	}
-	add_thread_calls(b);
+	rebuild_plan_threads(b);
 	return b->prog.failed ? err_set(err, -ENOMEM, "cannot plan the restart") : 0;
-}
-
-/* The results of the calls that made the threads are their ids. */
-static void take_tids(struct rebuild *b)
-{
-	size_t n = b->proc.nthreads, i = n;
-
-	for (size_t k = b->prog.n; k-- > 0 && i > 1;)
-		for (size_t c = b->prog.batches[k].n; c-- > 0 && i > 1;)
-			b->tids[--i] = (pid_t)b->prog.batches[k].calls[c].ret;
 }
 
 static int second_program(struct rebuild *b, struct err *err)
@@ -234,10 +197,7 @@ static int second_program(struct rebuild *b, struct err *err)
 	struct restore *r = &b->restore;
 
 	memory_sysv_done(r);
-	program_done(&b->prog);
-	program_init(&b->prog, r->scratch + r->scratch_len - REMOTE_DATA_LEN, REMOTE_DATA_LEN,
-		     REMOTE_CALL_CAP, err);
-	r->prog = &b->prog;
+	rebuild_begin_program(b, err);
 	r->new_pgid = getpgid(b->remote.pid);
 	if (timers_posix_restore(r, &b->proc, err) || file_signals_restore(r, &b->proc, err))
 		return err->error;
@@ -261,56 +221,6 @@ static const struct proc_map *find_vdso(const struct proc_maps *maps)
 		if (!strcmp(maps->v[i].name, "[vdso]"))
 			return &maps->v[i];
 	return NULL;
-}
-
-/* The guardian is in the program's pid namespace: their ids are its ids. */
-static int adopt_threads(struct rebuild *b, struct err *err)
-{
-	for (size_t i = 1; i < b->proc.nthreads; i++) {
-		int status, ret;
-
-		if (waitpid(b->tids[i], &status, __WALL) != b->tids[i] || !WIFSTOPPED(status))
-			return err_set(err, -ESRCH, "a new thread ended at once");
-		if ((ret = remote_add_thread(&b->remote, b->tids[i], b->tids[i], err)))
-			return ret;
-	}
-	return 0;
-}
-
-/*
- * New ids: the C library keeps each thread's id in its control block, where the
- * thread pointer points.  The places are glibc's (struct pthread, published to
- * debuggers as _thread_db_pthread_tid) and musl's; one is taken only if every
- * thread's old id stands there.
- */
-static int correct_cached_ids(struct rebuild *b, struct err *err)
-{
-	static const uint64_t offsets[] = {0x2d0, 0x30};
-
-	for (size_t k = 0; k < ARRAY_SIZE(offsets); k++) {
-		bool all = true;
-
-		for (size_t i = 0; i < b->proc.nthreads && all; i++) {
-			const struct thread *t = &b->proc.threads[i];
-			int32_t tid;
-
-			all = t->regs.fs_base &&
-			      !remote_read(&b->remote, t->regs.fs_base + offsets[k], &tid, 4) &&
-			      tid == t->tid;
-		}
-		if (!all)
-			continue;
-		for (size_t i = 0; i < b->proc.nthreads; i++) {
-			int ret = remote_write(&b->remote,
-					       b->proc.threads[i].regs.fs_base + offsets[k],
-					       &b->tids[i], 4);
-
-			if (ret)
-				return err_sys(err, ret, "cannot correct a cached thread id");
-		}
-		return 0;
-	}
-	return 0;
 }
 
 struct verifier {
@@ -392,7 +302,7 @@ static int take_last_model(struct rebuild *b, int fd, uint64_t vdso, struct err 
 
 	if ((ret = restart_reload(b, fd, err)) || (ret = memory_early_check(r, &b->proc, err)))
 		return ret;
-	if (b->proc.nthreads > b->remote.max_threads)
+	if (rebuild_threads_ever(&b->proc) > b->remote.max_threads)
 		return err_set(err, -EAGAIN, "the program has started too many threads meanwhile");
 	b->remote.bell = rebuild_choose_bell(b, NULL, 0);
 	begin_program(b, err);
@@ -433,11 +343,10 @@ static int build_threads(struct rebuild *b, struct err *err)
 	int ret;
 
 	fault_point("threads made");
-	take_tids(b);
-	if ((ret = adopt_threads(b, err)) || (ret = second_program(b, err)) ||
+	if ((ret = rebuild_adopt_threads(b, err)) || (ret = second_program(b, err)) ||
 	    (ret = remote_run(&b->remote, &b->prog, err)))
 		return ret;
-	if (!b->same_ids && (ret = correct_cached_ids(b, err)))
+	if (!b->same_ids && (ret = rebuild_correct_ids(b, err)))
 		return ret;
 	for (size_t i = 0; !ret && i < b->proc.nthreads; i++)
 		ret = rebuild_vector_registers(b, i, err);
@@ -577,6 +486,10 @@ int rebuild_explain(struct rebuild *b, struct err *err)
 		b->tids[i] = b->proc.threads[i].tid;
 	if (!(ret = place(b, &maps, err)) && !(ret = first_program(b, err))) {
 		program_explain(&b->prog, stdout);
+		if (b->proc.leader_ended) {
+			rebuild_plan_end_of_leader(b, err);
+			program_explain(&b->prog, stdout);
+		}
 		if (!(ret = second_program(b, err)))
 			program_explain(&b->prog, stdout);
 		if (!ret && !(ret = rebuild_third_program(b, err)))

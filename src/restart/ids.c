@@ -41,7 +41,7 @@ bool restart_wants_same_ids(const struct rebuild *b)
 {
 	if (b->o->ids != IDS_AUTO)
 		return b->o->ids == IDS_SAME;
-	return b->proc.nthreads > 1;
+	return b->proc.nthreads > 1 || b->proc.leader_ended;
 }
 
 /* What clone3(2) takes; the libc has no struct for it in every version. */
@@ -65,12 +65,17 @@ static pid_t fork_with_id(pid_t want, int *ret_pidfd)
 	return pid < 0 ? -errno : (pid_t)pid;
 }
 
+static bool is_free(pid_t id)
+{
+	return syscall(SYS_tkill, id, 0) && errno == ESRCH;
+}
+
 static bool ids_are_free(const struct rebuild *b)
 {
 	for (size_t i = 0; i < b->proc.nthreads; i++)
-		if (!syscall(SYS_tkill, b->proc.threads[i].tid, 0) || errno != ESRCH)
+		if (!is_free(b->proc.threads[i].tid))
 			return false;
-	return true;
+	return is_free(b->proc.pid);
 }
 
 /* In the process that has the program's id: becomes the program. */
@@ -134,15 +139,27 @@ static int keep_restore_right(void)
 	return 0;
 }
 
-/* Ids that nobody asks for by number (the guardian's) come after the program's. */
+/* Process 1, the one that starts the guardian, the guardian. */
+#define OUR_IDS 3
+
+/*
+ * Ids that nobody asks for by number (the guardian's) come after the program's; or before, where it
+ * runs on elsewhere and may start threads until its last model comes, which have ids after these.
+ * Test: pre_copy_of_a_relay.
+ */
 static void skip_ids(const struct rebuild *b)
 {
 	char text[32];
-	pid_t max = 0;
+	pid_t min = b->proc.pid, max = b->proc.pid;
 
-	for (size_t i = 0; i < b->proc.nthreads; i++)
+	for (size_t i = 0; i < b->proc.nthreads; i++) {
 		if (b->proc.threads[i].tid > max)
 			max = b->proc.threads[i].tid;
+		if (b->proc.threads[i].tid < min)
+			min = b->proc.threads[i].tid;
+	}
+	if (b->restore.early && min > OUR_IDS)
+		return;
 	snprintf(text, sizeof(text), "%d", max + 1);
 	if (write_file("/proc/sys/kernel/ns_last_pid", text))
 		return; /* then a clash is only unlikely */

@@ -59,6 +59,17 @@ void rebuild_abort(struct rebuild *b, const struct err *err);
 /* build.c: prints what rebuild_run would make the process do. */
 int rebuild_explain(struct rebuild *b, struct err *err) __must_check;
 
+/* build.c: the calls that are added from now on. */
+void rebuild_begin_program(struct rebuild *b, struct err *err);
+/* threads.c: how many the new process has at most; the calls that make them, and, when these
+ * were made, the threads; their ids where the C library keeps them. */
+size_t rebuild_threads_ever(const struct process *p);
+void rebuild_plan_threads(struct rebuild *b);
+int rebuild_adopt_threads(struct rebuild *b, struct err *err) __must_check;
+int rebuild_correct_ids(struct rebuild *b, struct err *err) __must_check;
+/* threads.c, to be shown: what a leader does that had ended. */
+void rebuild_plan_end_of_leader(struct rebuild *b, struct err *err);
+
 /* restart.c: takes another image, fed as well, and looks again; fd is taken over. */
 int restart_reload(struct rebuild *b, int fd, struct err *err) __must_check;
 /* restart.c: what the restart changes outside of the process, as late as can be. */

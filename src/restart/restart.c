@@ -94,7 +94,9 @@ static int become(struct rebuild *b, struct err *err)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, STATE_RESTART_COMM);
-	b->restore.new_pid = b->tids[0] = getpid();
+	b->restore.new_pid = getpid();
+	if (!b->proc.leader_ended)
+		b->tids[0] = b->restore.new_pid;
 	if ((ret = guard_myself(b, err)))
 		return ret;
 	return exec_program(b, err);
@@ -131,7 +133,7 @@ int restart_act(struct rebuild *b, struct err *err)
 static void init(struct rebuild *b, const struct restart_options *o,
 		 void (*notice)(void *, const char *), void *arg)
 {
-	*b = (struct rebuild){.o = o, .remote = {.pidfd = -1, .procfd = -1, .memfd = -1}};
+	*b = (struct rebuild){.o = o, .remote = REMOTE_NONE};
 	b->restore = (struct restore){
 		.files = o->files,
 		.ids = o->ids,
@@ -154,7 +156,7 @@ static void init(struct rebuild *b, const struct restart_options *o,
 
 int restart_reload(struct rebuild *b, int fd, struct err *err)
 {
-	pid_t pid = b->tids[0], program = b->proc.pid;
+	pid_t program = b->proc.pid;
 	int ret, number = b->restore.image_fd;
 
 	chain_done(&b->chain);
@@ -183,7 +185,8 @@ int restart_reload(struct rebuild *b, int fd, struct err *err)
 		return ret;
 	for (size_t i = 0; b->same_ids && i < b->proc.nthreads; i++)
 		b->tids[i] = b->proc.threads[i].tid;
-	b->tids[0] = pid;
+	if (!b->proc.leader_ended)
+		b->tids[0] = b->restore.new_pid;
 	return 0;
 }
 

@@ -146,7 +146,7 @@ static int look_at_fd(struct capture *c, struct process *p, const char *name, ui
 	    !strncmp(link, "/secretmem", 10) || fstatat(c->remote->procfd, path, &st, 0) ||
 	    !S_ISREG(st.st_mode) || st.st_nlink || contents_find(p, st.st_ino) != UINT32_MAX)
 		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/fd/%s", c->remote->pid, name);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%s", c->remote->speaker, name);
 	if (c->has_leases && lease_is_held(c->remote->pid, st.st_ino))
 		return err_refuse_as(err, REFUSED_LEASE_ALONE,
 				     "cannot save '%.200s' (fd %d of process %d): a file without a "

@@ -19,7 +19,7 @@
 static int is_watched(const struct file_scan *s, int epfd, int fd, uint32_t nth)
 {
 	struct kcmp_epoll_slot slot = {.efd = (uint32_t)epfd, .tfd = (uint32_t)fd, .toff = nth};
-	pid_t pid = s->c->remote->pid;
+	pid_t pid = s->c->remote->speaker;
 	long n = syscall(SYS_kcmp, pid, pid, KCMP_EPOLL_TFD, (unsigned long)fd, &slot);
 
 	return n < 0 ? -errno : n == 0;

@@ -221,7 +221,7 @@ static bool is_in_use(const struct restore *r, int fd, const struct stat *now)
 
 	if (!r->proc || r->proc->pid <= 0 || r->proc->pid == getpid())
 		return false;
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", r->proc->pid, fd);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", remote_find_speaker(r->proc->pid), fd);
 	return !stat(path, &st) && st.st_dev == now->st_dev && st.st_ino == now->st_ino;
 }
 

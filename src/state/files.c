@@ -112,7 +112,7 @@ static pid_t holder_of(const struct file_scan *s, int fd, int *ret_fd)
 	bool is_ours = flight_has(s->table, fd);
 
 	*ret_fd = is_ours ? s->held[fd - s->table->flight_from] : fd;
-	return is_ours ? getpid() : s->c->remote->pid;
+	return is_ours ? getpid() : s->c->remote->speaker;
 }
 
 int file_try_getfd(const struct file_scan *s, int fd)
@@ -120,7 +120,7 @@ int file_try_getfd(const struct file_scan *s, int fd)
 	int there, dup;
 	pid_t pid = holder_of(s, fd, &there);
 
-	if (pid == s->c->remote->pid)
+	if (pid == s->c->remote->speaker)
 		return remote_getfd(s->c->remote, fd);
 	dup = fcntl(there, F_DUPFD_CLOEXEC, 3);
 	return dup < 0 ? -errno : dup;
@@ -149,7 +149,7 @@ int file_read_info(const struct file_scan *s, int fd, struct fdinfo *ret, struct
 
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, there);
 	if ((e = io_read_file(s->c->remote->procfd,
-			      pid == s->c->remote->pid ? strstr(path, "fdinfo") : path, &text)))
+			      pid == s->c->remote->speaker ? strstr(path, "fdinfo") : path, &text)))
 		return err_sys(err, e, "cannot read %s", path);
 	return proc_parse_fdinfo(text.p, ret, err);
 }
@@ -221,7 +221,7 @@ static int look_at(struct file_scan *s, int fd, struct fdinfo *info, struct err 
 	pid_t pid = holder_of(s, fd, &there);
 
 	snprintf(full, sizeof(full), "/proc/%d/fd/%d", pid, there);
-	if (pid == s->c->remote->pid)
+	if (pid == s->c->remote->speaker)
 		path = strstr(full, "fd/"); /* of the very process that is held */
 	s->fd = fd;
 	s->info = info;
@@ -375,7 +375,7 @@ int files_add_fd(struct file_scan *s, int fd, uint32_t *ret_file, struct err *er
 	return d ? 0 : err->error;
 }
 
-/* Threads that do not share the leader's descriptors (clone without CLONE_FILES). */
+/* Threads that do not share the first one's descriptors (clone without CLONE_FILES). */
 static int refuse_private_tables(const struct capture *c, struct err *err)
 {
 	const struct remote *r = c->remote;

@@ -254,13 +254,15 @@ struct process {
 	struct parent_ref parent;
 	bool places_given;   /* runs do not simply follow each other in the data area */
 	uint64_t xcomp_perm; /* arch_prctl(ARCH_GET_XCOMP_PERM) */
-	/* threads; [0] is the leader */
+	/* threads; [0] is the leader, unless that has ended */
 	struct thread *threads;
 	uint8_t *xstates; /* vector registers that were kept */
 	size_t nthreads;
+	bool leader_ended;         /* as a zombie it is none of the threads */
+	uint32_t leader_status;    /* its exit status, 0 to 255 */
 	struct sched_state *sched; /* [i] belongs to threads[i] */
 	size_t nsched;
-	uint64_t timerslack_ns; /* of the leader */
+	uint64_t timerslack_ns; /* of threads[0] */
 	uint32_t subreaper, thp_disable;
 	struct settings settings;
 	struct seccomp_filter *filters; /* remote/bpf.h */

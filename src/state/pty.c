@@ -183,7 +183,7 @@ static uint64_t find_devpts(const struct file_scan *s)
 	snprintf(path, sizeof(path), "root%.*s/pts", (int)(strrchr(s->link, '/') - s->link),
 		 s->link);
 	if (fstatat(s->c->remote->procfd, path, &st, 0)) {
-		snprintf(path, sizeof(path), "/proc/%d/fd/%d", s->c->remote->pid, s->fd);
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", s->c->remote->speaker, s->fd);
 		return !statfs(path, &fs) && fs.f_type == DEVPTS_SUPER_MAGIC ? s->st.st_dev : 0;
 	}
 	return st.st_dev;

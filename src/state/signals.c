@@ -45,7 +45,7 @@ static int capture(struct capture *c, struct process *p, struct err *err)
 	 * die of it.  Test: sighup_before_its_first_instruction. */
 	if (c->is_unborn)
 		return 0;
-	return state_peek_pending(c->remote->pid, true, &p->pending, &p->npending, err);
+	return state_peek_pending(c->remote->speaker, true, &p->pending, &p->npending, err);
 }
 
 static void codec(struct codec *c, struct process *p)

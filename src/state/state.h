@@ -117,7 +117,7 @@ extern const struct state_ops state_system, state_cpu, state_ids, state_surround
 	state_runs, state_places, state_parent, state_threads, state_signals, state_timers,
 	state_files, state_scheduling, state_advice, state_timers_posix, state_contents,
 	state_terminal_modes, state_file_signals, state_flight, state_unix_unread, state_settings,
-	state_job, state_seccomp;
+	state_job, state_seccomp, state_leader;
 extern const struct state_ops *const state_kinds[]; /* NULL-terminated, in order */
 
 /* Calls notice(), formatted. */
@@ -152,6 +152,10 @@ int state_peek_pending(pid_t tid, bool shared, struct pending_signal **ret, size
 void thread_codec(struct codec *c, struct thread *t);
 /* The calls by which a thread takes its own policy and CPUs. */
 void scheduling_restore_thread(struct program *g, const struct process *p, size_t thread);
+/* Gives up the capability of the restart's: state/threads.c. */
+void threads_drop_rights(struct program *g);
+/* The last calls of a leader that is to end: state/leader.c. */
+void leader_restore(struct restore *r, const struct process *p);
 /* The part of the threads' capture that comes before remote_prepare: it may
  * still change registers (a restartable sequence is aborted). */
 int threads_read_registers(struct capture *c, struct process *p, struct err *err) __must_check;

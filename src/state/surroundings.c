@@ -46,7 +46,7 @@ static int read_link(struct capture *c, const char *name, char **ret, struct err
 	return *ret ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
-/* Threads that do not share the leader's directory (clone without CLONE_FS, unshare). */
+/* Threads that do not share the first one's directory (clone without CLONE_FS, unshare). */
 static int refuse_own_directory(const struct capture *c, struct err *err)
 {
 	struct remote *r = c->remote;

@@ -224,14 +224,11 @@ static int validate(const struct process *p, struct err *err)
 						 t->tid, si->si_signo);
 		}
 	}
-	if (p->threads[0].tid != p->pid)
-		return err_image(err, "the first thread is %d, not the leader %d",
-				 p->threads[0].tid, p->pid);
 	return 0;
 }
 
 /* The right to choose ids, in a user namespace of its own: see restart/ids.c. */
-static void drop_rights(struct program *g)
+void threads_drop_rights(struct program *g)
 {
 	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct none[2] = {{0}};
@@ -261,7 +258,7 @@ static int restore(struct restore *r, const struct process *p, struct err *err)
 
 		program_thread(g, (uint32_t)i);
 		if (r->drop_rights)
-			drop_rights(g);
+			threads_drop_rights(g);
 		program_call(g, "address to clear at exit", SYS_set_tid_address, t->tid_address, 0,
 			     0, 0, 0, 0);
 		if (t->robust_list)

@@ -45,6 +45,12 @@ static int refuse(struct capture *c, const struct proc_timer *t, const char *why
 			     t->clock, c->remote->pid, why);
 }
 
+/* And never had another that matters: a leader that has ended may have made it. */
+static bool has_one_thread(const struct capture *c)
+{
+	return c->remote->n == 1 && !remote_leader_has_ended(c->remote);
+}
+
 static bool is_known_clock(const struct capture *c, int32_t clock)
 {
 	switch (clock) {
@@ -55,11 +61,11 @@ static bool is_known_clock(const struct capture *c, int32_t clock)
 	case CLOCK_PROCESS_CPUTIME_ID:
 		return true;
 	case CLOCK_THREAD_CPUTIME_ID: /* of whoever made it: not shown */
-		return c->remote->n == 1;
+		return has_one_thread(c);
 	default:
 		/* Made of the process id 0, which means the caller's, a bit for threads, and
 		 * which time (include/linux/posix-timers_types.h): glibc asks so. */
-		return clock >= -8 && clock < 0 && (!(clock & 4) || c->remote->n == 1);
+		return clock >= -8 && clock < 0 && (!(clock & 4) || has_one_thread(c));
 	}
 }
 

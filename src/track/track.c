@@ -78,20 +78,38 @@ void track_stop(struct track *t)
 	free(t);
 }
 
-static int new_track(pid_t pid, int uffd, struct track **ret, struct err *err)
+static int open_proc(struct track *t, pid_t speaker)
+{
+	char path[64];
+
+	io_close_fd(&t->procfd);
+	snprintf(path, sizeof(path), "/proc/%d", speaker);
+	t->procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return t->procfd < 0 ? -errno : 0;
+}
+
+/* The thread whose /proc it is may have ended while the program runs: then another one's will do.
+ */
+#define LOOKS 100
+static bool find_another(struct track *t)
+{
+	int error = open_proc(t, remote_find_speaker(t->pid));
+
+	return !error || error == -ENOENT;
+}
+
+static int new_track(pid_t pid, pid_t speaker, int uffd, struct track **ret, struct err *err)
 {
 	struct track *t = io_alloc(1, sizeof(*t), err);
-	char path[64];
 
 	if (!t) {
 		close(uffd);
 		return err->error;
 	}
 	*t = (struct track){.pid = pid, .uffd = uffd, .procfd = -1, .pagemap = -1};
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	t->procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	t->pagemap = openat(t->procfd, "pagemap", O_RDONLY | O_CLOEXEC);
-	if (t->procfd < 0 || t->pagemap < 0) {
+	if (!open_proc(t, speaker))
+		t->pagemap = openat(t->procfd, "pagemap", O_RDONLY | O_CLOEXEC);
+	if (t->pagemap < 0) {
 		err_sys(err, -errno, "cannot open /proc/%d/pagemap", pid);
 		track_stop(t);
 		return err->error;
@@ -102,7 +120,7 @@ static int new_track(pid_t pid, int uffd, struct track **ret, struct err *err)
 
 int track_adopt(pid_t pid, int uffd, struct track **ret, struct err *err)
 {
-	return new_track(pid, uffd, ret, err);
+	return new_track(pid, remote_find_speaker(pid), uffd, ret, err);
 }
 
 int track_uffd(const struct track *t)
@@ -182,9 +200,18 @@ static bool is_direct(const struct track *t, const char *fd)
 	       (strtoul(p + 6, NULL, 8) & O_DIRECT);
 }
 
-int track_check(const struct track *t, struct err *err)
+static int open_fdinfo(struct track *t)
 {
-	int fd = openat(t->procfd, "fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = -1;
+
+	for (int i = 0; fd < 0 && i < LOOKS && (!i || find_another(t)); i++)
+		fd = openat(t->procfd, "fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd;
+}
+
+int track_check(struct track *t, struct err *err)
+{
+	int fd = open_fdinfo(t);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *d;
 
@@ -323,10 +350,18 @@ static int is_registered(const struct track *t, const struct proc_map *m)
 	return n < 0 ? -errno : n == 0;
 }
 
+static bool read_text(struct track *t)
+{
+	for (int i = 0; i < LOOKS && (!i || find_another(t)); i++)
+		if (!io_read_file(t->procfd, "maps", &t->text) && t->text.len)
+			return true;
+	return false;
+}
+
 static int read_maps(struct track *t, struct proc_maps *maps, struct err *err)
 {
 	proc_maps_done(maps);
-	if (io_read_file(t->procfd, "maps", &t->text) || !t->text.len)
+	if (!read_text(t))
 		return err_set(err, -ESRCH, "process %d has ended", t->pid);
 	return proc_parse_maps(t->text.p, maps, err);
 }
@@ -530,7 +565,7 @@ int track_start(struct remote *r, struct track **ret, struct err *err)
 		return err->error;
 	if (ret_code < 0)
 		return cannot(ret_code, "userfaultfd in the program", err);
-	if ((ret_code = new_track(r->pid, ret_code, &t, err)))
+	if ((ret_code = new_track(r->pid, r->speaker, ret_code, &t, err)))
 		return ret_code;
 	if ((ret_code = refuse_tracked(t, err)) || (ret_code = set_up(t->uffd, err)) ||
 	    (ret_code = track_check(t, err)) || (ret_code = claim(t, err))) {

@@ -93,7 +93,7 @@ int track_round_stopped(struct track *t, struct err *err) __must_check;
 
 /* Can all writes of the target be seen, as far as its open files tell?  -ENOTSUP
  * with the reason when not.  For each round; the last time when it is stopped. */
-int track_check(const struct track *t, struct err *err) __must_check;
+int track_check(struct track *t, struct err *err) __must_check;
 
 /* --- for who hands the tracking on to another process --- */
 

@@ -28,6 +28,7 @@ start_target() { # KIND
 	registers) launch nice "$SUBJECTS/regs_live" "$CTL" ;; # it spins: it would have us wait
 	terminals) launch "$SUBJECTS/ptys" "$CTL" ;; # bytes are out of the program at a point
 	locks)    launch "$SUBJECTS/locks" "$CTL" ;;
+	leader)   launch "$SUBJECTS/threads_leader_gone" "$CTL" ;;
 	short)    launch nice "$SUBJECTS/snapshot" "$CTL" plain; OPTS=(--pause=short) ;;
 	live)     launch "$SUBJECTS/mem_written" "$CTL" 4 20 2; OPTS=(--pause=live) ;;
 	esac
@@ -231,7 +232,7 @@ go_program() { # 2000 goroutines: its stacks are small and its signals many
 	cmp -s out want || fail "$(diff out want | head -5)"
 }
 
-for kind in threads handler static sleepers registers locks terminals live short; do
+for kind in threads handler static sleepers registers locks terminals leader live short; do
 	LIMIT=300 try "guardian_killed_at_each_step_$kind" each_point $kind ""
 	LIMIT=300 try "guardian_and_command_killed_at_each_step_$kind" each_point $kind 1
 done

@@ -23,7 +23,6 @@ refused() { # PROGRAM USER KIND WORDS LINE: what the message must call it, and t
 	wait_for 30 has out '^(ready|impossible|absent)'
 	has out '^impossible' && skip "$(grep -a impossible out)"
 	has out '^absent' && skip_hardware "$(grep -a absent out)"
-	wait_for 30 settled "$3"
 	_seconds 30
 	expect 3 timeout "$SECONDS_NOW" "$GODWIT" checkpoint "$PID"
 	says "^godwit: checkpoint: " "$4"
@@ -35,13 +34,10 @@ refused() { # PROGRAM USER KIND WORDS LINE: what the message must call it, and t
 	local left
 	left=$(find . -newer out -type f ! -name 'cmd.*' ! -name out)
 	[[ -z $left ]] || fail "left behind: $left"
-	[[ $3 == @(traced|leader_gone) ]] || nothing_left
+	[[ $3 == traced ]] || nothing_left
 	ping
 	verdict
 }
-
-# The first thread says that it is ready, and ends then.
-settled() { [[ $1 != leader_gone ]] || grep -q '^State:.Z' "/proc/$PID/status"; }
 
 refused_by_preload() {
 	become user
@@ -112,7 +108,6 @@ refuse user child;(child|process [0-9]+);a child process
 refuse user zombie;(child|zombie);a child process
 refuse user vforked;(child|vfork);a thread that waits in vfork(2)
 refuse user traced;(traced|tracer|debugger);a tracer
-refuse user leader_gone;first thread of process [0-9]+ has ended;a first thread that has ended
 refuse_seccomp user seccomp;seccomp;a seccomp filter, where godwit is not root
 refuse_seccomp user seccomp_strict;strict;the strict mode of seccomp
 refuse_seccomp root seccomp_strict;strict;the strict mode of seccomp

@@ -60,8 +60,7 @@ static int check(struct rebuild *b, struct err *err)
 static void plan(struct image *img)
 {
 	struct restart_options o = {.explain = true, .ids = IDS_NEW};
-	struct rebuild b = {
-		.o = &o, .image = img, .remote = {.pidfd = -1, .procfd = -1, .memfd = -1}};
+	struct rebuild b = {.o = &o, .image = img, .remote = REMOTE_NONE};
 	struct err err = ERR_INIT;
 	int ret;
 

@@ -26,7 +26,7 @@ else
 fi
 kill -9 $!
 END
-for s in ${SEEDS:-ptys sockets_named_unread fds_in_flight files_signals files_leases files_locked pipes_named sockets_listening sockets_udp sockets_named files_paths timers_posix files_unlinked inotifies eventfds signalfds epolls timerfds sig_pending mem_shared_anon sysv_shm mem_written settings seccomp_filters}; do
+for s in ${SEEDS:-ptys sockets_named_unread fds_in_flight files_signals files_leases files_locked pipes_named sockets_listening sockets_udp sockets_named files_paths timers_posix files_unlinked inotifies eventfds signalfds epolls timerfds sig_pending mem_shared_anon sysv_shm mem_written settings seccomp_filters threads_leader_gone}; do
 	[[ -x $B/subjects/$s ]] || continue
 	rm -f "$work/image" "$work/out"
 	user=65534

@@ -278,9 +278,9 @@ NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPING
          12: ("PLACES", PLACES), 13: ("PARENT", PARENT), 14: ("POSIX TIMERS", POSIX_TIMERS),
          15: ("CONTENTS", CONTENTS), 16: ("CPU", CPU), 17: ("TERMINAL", TERMINAL),
          18: ("FILE SIGNALS", FILE_SIGNALS), 19: ("IN FLIGHT", IN_FLIGHT), 20: ("SETTINGS", SETTINGS),
-         21: ("UNIX UNREAD", UNIX_UNREAD), 23: ("SECCOMP", SECCOMP),
+         21: ("UNIX UNREAD", UNIX_UNREAD), 22: ("LEADER", [("status", "u32")]), 23: ("SECCOMP", SECCOMP),
          32: ("JOB", JOB)}
-ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 23, 32)]
+ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 32)]
 NEEDS_PLACES, NEEDS_PARENT = 1, 2
 CLEAN, BELOW = 1, 2
 
@@ -375,7 +375,7 @@ class Image:
 # --- the process ---
 
 class Process:
-    scheduling, advice, places, parent = {}, [], None, None
+    scheduling, advice, places, parent, leader = {}, [], None, None, None
 
     def __init__(self, image):
         self.image = image
@@ -400,7 +400,12 @@ class Process:
 
     def check(self):
         need(self.threads, "no threads")
-        need(self.threads[0]["tid"] == self.process["pid"] > 0, "the first thread is not the leader")
+        need(self.process["pid"] > 0, "the pid")
+        if self.leader is None:
+            need(self.threads[0]["tid"] == self.process["pid"], "the first thread is not the leader")
+        else:
+            need(self.leader["status"] <= 255, "status of the leader")
+            need(all(t["tid"] != self.process["pid"] for t in self.threads), "a leader that has ended is a thread")
         for x in self.xstate:
             need(len(x) == self.system["xstate_size"], "size of the vector registers")
         maps, last = self.mappings["mappings"], 0

@@ -362,24 +362,6 @@ static int no_bell(void)
 	return -2;
 }
 
-static void *last_one(void *arg)
-{
-	while (!subject_poll())
-		nap(3);
-	_exit(subject_done());
-	return arg;
-}
-
-/* The first thread ends, another goes on for the process. */
-static int leader_gone(void)
-{
-	pthread_t t;
-
-	subject_ready();
-	must(-pthread_create(&t, NULL, last_one, NULL));
-	pthread_exit(NULL);
-}
-
 static int two_users(void)
 {
 	return seteuid(65534) ? -1 : -2;
@@ -520,7 +502,6 @@ static const struct refused_kind kinds[] = {
 	{"lost_call", lost_call},
 	{"no_bell", no_bell},
 	{"thread_clock", thread_clock},
-	{"leader_gone", leader_gone},
 	{"two_users", two_users},
 	{"deadline", deadline},
 	{"directory_gone", directory_gone},

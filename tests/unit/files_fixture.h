@@ -103,7 +103,12 @@ static inline void open_target(pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	leader.tid = pid;
-	target = (struct remote){.pid = pid, .threads = &leader, .n = 1, .memfd = -1};
+	target = (struct remote){.pid = pid,
+				 .speaker = pid,
+				 .threads = &leader,
+				 .n = 1,
+				 .memfd = -1,
+				 .threadfd = -1};
 	target.pidfd = pidfd_open(pid, 0);
 	target.procfd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	CHECK(target.pidfd >= 0 && target.procfd >= 0);

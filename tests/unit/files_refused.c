@@ -115,7 +115,7 @@ static void a_thread_with_descriptors_of_its_own_is_refused(void)
 {
 	volatile int ready = 0;
 	struct tracee threads[2] = {0};
-	struct remote self = {.pid = getpid(), .threads = threads, .n = 2};
+	struct remote self = {.pid = getpid(), .speaker = getpid(), .threads = threads, .n = 2};
 	struct capture c = {.remote = &self, .proc = &proc, .notice = take_notice};
 	pthread_t t;
 
