@@ -160,6 +160,20 @@ static int end_tracking(struct source *s, struct err *err)
 	return 0;
 }
 
+/* A keeper would be ended for the move; who only asks leaves it as it is. */
+static int ask_tracking(struct source *s, struct err *err)
+{
+	struct err why = ERR_INIT;
+	int ret = keeper_check(s->job_options.pid, &why);
+
+	if (ret > 0)
+		return 0;
+	if (ret != -ENOTSUP)
+		return source_begin_tracking(s, err);
+	snprintf(s->result->why_total, sizeof(s->result->why_total), "%.255s", why.what);
+	return 0;
+}
+
 /* Who only asks hears, too, whether writes could be tracked; the verdict is that of a total
  * copy. */
 static const struct step ask_precopy[] = {
@@ -167,7 +181,7 @@ static const struct step ask_precopy[] = {
 	{"stop", stop, PHASE(suspension)},
 	{"prepare", prepare, PHASE(checkpoint)},
 	{"collect", collect, PHASE(checkpoint)},
-	{"track", source_begin_tracking, PHASE(checkpoint)},
+	{"track", ask_tracking, PHASE(checkpoint)},
 	{"give back", give_back, PHASE(checkpoint)},
 	{"track no more", end_tracking, PHASE(checkpoint)},
 	{"model", source_send_model, PHASE(checkpoint)},

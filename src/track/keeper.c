@@ -280,6 +280,31 @@ int keeper_give_back(int sock, struct track *t, const void *note, size_t len, st
 	return ret ? err_sys(err, ret, "the process that keeps the tracking has gone") : 0;
 }
 
+int keeper_check(pid_t pid, struct err *err)
+{
+	char note[KEEPER_NOTE_MAX];
+	int sock = connect_to(pid, err), uffd, ret;
+	struct track *t;
+	ssize_t n;
+
+	if (sock < 0)
+		return err->error ? err->error : 0;
+	n = receive_note(sock, note, sizeof(note), &uffd);
+	if (n <= 0 || uffd < 0) {
+		io_close_fd(&uffd);
+		close(sock);
+		return 0;
+	}
+	if ((ret = track_adopt(pid, uffd, &t, err))) {
+		close(sock);
+		return ret;
+	}
+	ret = track_check(t, err);
+	if (keeper_give_back(sock, t, note, (size_t)n, err) && !ret)
+		ret = err->error;
+	return ret ? ret : 1;
+}
+
 void keeper_end(pid_t pid)
 {
 	struct err ignored = ERR_INIT;

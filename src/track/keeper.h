@@ -34,6 +34,9 @@ int keeper_give_back(int sock, struct track *t, const void *note, size_t len,
 /* Starts one for a tracking that has none; it is a child of the caller.  Frees t. */
 int keeper_start(pid_t pid, struct track *t, const void *note, size_t len,
 		 struct err *err) __must_check;
+/* Is there one, and may what it tracks be believed?  It goes on as it was.  1: yes; 0: there is
+ * none; -ENOTSUP as track_check(). */
+int keeper_check(pid_t pid, struct err *err) __must_check;
 /* Ends the keeper of process pid, if there is one, and its tracking. */
 void keeper_end(pid_t pid);
 

@@ -42,6 +42,19 @@ wait_listen()
 	hex=$(printf ':%04X 00000000:0000 0A' "$PSU_PORT")
 	while [ $i -lt 100 ] && ! grep -q "$hex" /proc/net/tcp; do sleep 0.05; i=$((i + 1)); done
 }
+# Until the client below timeout(1) naps, having found nobody (src/thread/link.c).
+wait_in_vain()
+{
+	i=0
+	while [ $i -lt 200 ]; do
+		c=$(cat "/proc/$1/task/$1/children" 2>/dev/null)
+		case $(cat "/proc/${c%% *}/wchan" 2>/dev/null) in
+		*nanosleep*) return ;;
+		esac
+		sleep 0.02
+		i=$((i + 1))
+	done
+}
 unserve() { kill "$SERVER" 2>/dev/null; wait "$SERVER" 2>/dev/null; }
 
 # --- differences that do not matter ---
@@ -82,9 +95,10 @@ printf 'hostname: 127.0.0.1\nport: %s\n' "$(free_port)" >"$W/cwd/server_sock_inf
 )
 check "server_sock_info.in gives host and port" test "$(said)" = "$PLAIN_MOVED"
 new_port
-(sleep 1; exec timeout 30 "$H" plain x 1 >"$W/server.out" 2>"$W/server.err") &
-timeout 30 "$H" plain 127.0.0.1 0 >"$W/client.out" 2>"$W/client.err"
-wait $!
+timeout 30 "$H" plain 127.0.0.1 0 >"$W/client.out" 2>"$W/client.err" &
+wait_in_vain $!
+timeout 30 "$H" plain x 1 >"$W/server.out" 2>"$W/server.err" &
+wait
 check "the client may start first" test "$(said)" = "$PLAIN_MOVED"
 timeout 30 "$H" plain x 1 >"$W/server.out" 2>"$W/server.err" &
 timeout 30 "$H" plain 127.0.0.1 0 >"$W/client.out" 2>"$W/client.err"

@@ -79,6 +79,11 @@ for mode in pre-copy total; do
 done
 LIMIT=100 BESIDE=1 try cable_drawn_in_the_middle_by_ssh drawn_in_the_middle ssh pre-copy
 
+# Segments that alpha has sent once more, since no answer came.
+_retransmitted() { ip netns exec "$NS_ALPHA" awk '/^Tcp: [0-9]/ { print $13 }' /proc/net/snmp; }
+_is_retransmitted() { (($(_retransmitted) >= $1)); }
+_sent_in_vain() { wait_for 30 _is_retransmitted $(($1 + 2)); }
+
 # For less than the time limit: it is as if nothing had been.
 drawn_for_a_moment() { # WAY
 	hosts "$1" 60
@@ -88,7 +93,7 @@ drawn_for_a_moment() { # WAY
 	wait_alive "$CMD" 60 _is_sent 2
 	cable down
 	goes_on
-	sleep 0.5
+	_sent_in_vain "$(_retransmitted)"
 	cable up
 	wait_for 90 gone "$CMD"
 	wait "$CMD" || fail "exit status $?"

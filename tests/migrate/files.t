@@ -75,7 +75,9 @@ large() {
 	apart
 	serve_there
 	carry_on 32
-	sleep 0.3 # its time has to be older than a tick of the file system
+	# Its time has to be older than a tick of the file system.
+	_ticked() { : >tick; [[ tick -nt data/work/input ]]; }
+	wait_for 10 _ticked
 	migrate_from alpha "tls://127.0.0.1:$PORT" --key key --copy-files --json
 	[[ $RC == 0 ]] || fail "exit status $RC"
 	python3 -c 'import json; f = json.load(open("cmd.out"))["files"]; assert f["bytes"] >= 32 << 20 and f["stopped_bytes"] < 2 << 20, f' ||

@@ -34,6 +34,29 @@ moves() { # USER PROGRAM ARGS...
 try precopy_of_a_counter_as_user moves user counter 16
 try precopy_of_a_counter_as_root moves root counter 16
 try precopy_of_threads moves user counter 8 6
+# Who only asks is told the same, and the chain goes on.
+asked() {
+	can_track
+	become user
+	serve_on beta
+	count_on alpha 8
+	expect 0 "$GODWIT" checkpoint "$PID" --incremental -q -o 1.ckpt
+	local words
+	for words in --dry-run --explain; do
+		migrate_from alpha "tls://$BETA:$PORT" --key key --json $words
+		[[ $RC == 0 ]] || fail "exit status $RC"
+		/usr/bin/python3 -c 'import json; d = json.load(open("cmd.out")); assert not d["stopped_because"], d["stopped_because"]' ||
+			fail "$words: $(cat cmd.out)"
+	done
+	expect 0 "$GODWIT" checkpoint "$PID" --incremental -v -o 2.ckpt
+	says 'is saved in.*incremental;'
+	migrate_from alpha "tls://$BETA:$PORT" --key key --json
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	/usr/bin/python3 -c 'import json; d = json.load(open("cmd.out")); assert d["mode"] == "pre-copy", d' || fail "$(cat cmd.out)"
+	finish_counter over
+}
+try asked_of_what_an_incremental_checkpoint_tracks asked
+
 INCREMENTAL=1 try precopy_of_what_an_incremental_checkpoint_tracks moves user counter 8
 try precopy_of_changing_memory moves user churner 16
 
@@ -177,8 +200,9 @@ redis_moves() {
 	local digest
 	digest=$(on alpha redis-cli -h 10.214.8.1 -p 7777 debug digest)
 	[[ $digest =~ ^[0-9a-f]{40}$ ]] || fail "no digest: $digest"
-	# Nobody is connected now: connections cannot be moved.
-	sleep 0.3
+	# Connections cannot be moved: until nobody is connected (7777 is 1E61; 0A: it listens).
+	_nobody_is_connected() { ! ip netns exec "$NS_ALPHA" awk '$2 ~ /:1E61$/ && $4 != "0A" && $4 != "06"' /proc/net/tcp | grep -q .; }
+	wait_for 20 _nobody_is_connected
 	migrate_from alpha "tls://$BETA:$PORT" --key key
 	[[ $RC == 0 ]] || fail "exit status $RC"
 	[[ $(on beta redis-cli -h 10.214.8.1 -p 7777 debug digest) == "$digest" ]] || fail "other data"

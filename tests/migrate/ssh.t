@@ -153,9 +153,14 @@ lost_session() {
 	follow </dev/null
 	wait_alive "$CMD" 40 has cmd.err 'goes on on beta'
 	wait_for 20 _count_is 1
-	kill -9 "$CMD"
+	# The command, below timeout(1), and its ssh.
+	local p all
+	read -r p <"/proc/$CMD/task/$CMD/children"
+	read -ra all <"/proc/$p/task/$p/children"
+	kill -9 "$p" "${all[@]}"
 	goes_on
-	sleep 1
+	_no_session() { [[ -z $(pgrep -P "$SSHD") ]]; }
+	wait_for 30 _no_session
 	goes_on
 	kill -9 "$(counters)"
 }
