@@ -31,6 +31,7 @@ start_target() { # KIND
 	leader)   launch "$SUBJECTS/threads_leader_gone" "$CTL" ;;
 	short)    launch nice "$SUBJECTS/snapshot" "$CTL" plain; OPTS=(--pause=short) ;;
 	live)     launch "$SUBJECTS/mem_written" "$CTL" 4 20 2; OPTS=(--pause=live) ;;
+	compress) launch "$SUBJECTS/mem_written" "$CTL" 4 20 2; OPTS=(--compress) ;;
 	esac
 	wait_ready
 }
@@ -83,6 +84,44 @@ each_point() { # KIND BOTH
 	expect 0 env GODWIT_FAULT=$((n + 999)) "$GODWIT" checkpoint "$PID" "${OPTS[@]}"
 	expect 0 "$GODWIT" verify myckpt
 	verdict
+}
+
+# --incremental: each stands on the one before, under a name of its own; those that are there are whole
+# whatever becomes of the next, and the program is tracked again.
+each_point_of_a_chain() { # BOTH OPTION...
+	become user
+	local both=$1 n i died=0 whole=0 last=0.ckpt
+	OPTS=(--incremental "${@:2}")
+	launch "$SUBJECTS/mem_written" "$CTL" 4 20 2
+	wait_ready
+	expect 0 "$GODWIT" checkpoint "$PID" "${OPTS[@]}" -o 0.ckpt
+	expect 0 env GODWIT_FAULT=list "$GODWIT" checkpoint "$PID" "${OPTS[@]}" -o 1.ckpt
+	n=$(grep -c '^fault point [0-9]*: ' cmd.err)
+	((n >= 12)) || fail "only $n fault points"
+	cp 1.ckpt myckpt # for check_after, and never another
+	SUM=$(md5sum <myckpt)
+	for ((i = 1; i <= n; i++)); do
+		# On one that is there: else the points are others.
+		expect 0 "$GODWIT" checkpoint "$PID" "${OPTS[@]}" -o "b$i.ckpt"
+		expect 0 "$GODWIT" checkpoint "$PID" "${OPTS[@]}" -v -o "c$i.ckpt"
+		says 'is saved in.*incremental;'
+		run env GODWIT_FAULT=$i ${both:+GODWIT_FAULT_BOTH=1} "$GODWIT" checkpoint "$PID" "${OPTS[@]}" -o "d$i.ckpt"
+		[[ $RC == 0 ]] || died=$((died + 1))
+		[[ $RC == [01] || $RC == 137 ]] || fail "exit status $RC at point $i"
+		check_after 1 "at point $i"
+		last=c$i.ckpt
+		if [[ -e d$i.ckpt ]]; then
+			last=d$i.ckpt
+			whole=$((whole + 1))
+		fi
+		expect 0 "$GODWIT" verify $last
+	done
+	note "$died of $n points were reached, $whole images were complete all the same"
+	((died * 2 >= n)) || fail "only $died of $n points were reached"
+	expect 0 "$GODWIT" checkpoint "$PID" "${OPTS[@]}" -o last.ckpt
+	nothing_left
+	[[ -z $(compgen -G '*.godwit-*') ]] || fail "left behind: $(ls)"
+	revive_all last.ckpt $last
 }
 
 # Killed with a scratch mapping in the program, and the next before it could take that
@@ -232,10 +271,12 @@ go_program() { # 2000 goroutines: its stacks are small and its signals many
 	cmp -s out want || fail "$(diff out want | head -5)"
 }
 
-for kind in threads handler static sleepers registers locks terminals leader live short; do
+for kind in threads handler static sleepers registers locks terminals leader live short compress; do
 	LIMIT=300 try "guardian_killed_at_each_step_$kind" each_point $kind ""
 	LIMIT=300 try "guardian_and_command_killed_at_each_step_$kind" each_point $kind 1
 done
+LIMIT=300 try guardian_killed_at_each_step_incremental each_point_of_a_chain ""
+LIMIT=300 try guardian_and_command_killed_at_each_step_incremental_compressed each_point_of_a_chain 1 --compress
 try handler_that_returns_to_the_leftover handler_returns_to_the_leftover
 try leftover_of_two_killed_godwits leftover_of_two
 LIMIT=300 try command_killed_at_200_random_moments random_moments threads 200

@@ -11,8 +11,9 @@
  *
  * KIND: write (all that changes a file or a directory), space (of those, what needs room),
  * read (opening, looking at, reading files and folders), data (reads and writes alone),
- * proc (reading below /proc).  WHAT: EIO, ENOSPC, EINTR; short: half of what was asked for; slow,
- * slower: 10 ms, 50 ms later, and then as ever; kill: who makes the call dies of SIGKILL.
+ * proc (reading below /proc), sync (fsync alone).  WHAT: EIO, ENOSPC, EINTR; short: half of what
+ * was asked for; slow, slower: 10 ms, 50 ms later, and then as ever; kill: who makes the call dies
+ * of SIGKILL.
  *
  * Counted are calls on regular files and directories.  Pipes, sockets, terminals and files in
  * memory have no disk below them that could fail.
@@ -39,6 +40,7 @@ enum {
 	READ = 4,
 	DATA = 8,
 	PROC = 16,
+	SYNC = 32,
 	SHORT = -1,
 	SLOW = -2,
 	SLOWER = -3,
@@ -60,11 +62,8 @@ __attribute__((constructor)) static void begin(void)
 	static const struct {
 		const char *name;
 		int v;
-	} kinds[] = {{"write", WRITE},
-		     {"space", SPACE},
-		     {"read", READ},
-		     {"data", DATA},
-		     {"proc", PROC}},
+	} kinds[] = {{"write", WRITE}, {"space", SPACE}, {"read", READ},
+		     {"data", DATA},   {"proc", PROC},   {"sync", SYNC}},
 	  errors[] = {{"EIO", EIO},   {"ENOSPC", ENOSPC}, {"EINTR", EINTR}, {"short", SHORT},
 		      {"slow", SLOW}, {"slower", SLOWER}, {"kill", KILL}};
 	const char *s = getenv("GODWIT_INJECT");
@@ -203,7 +202,7 @@ WRAP(ssize_t, pread64, int fd, void *p, size_t len, off_t at)
 
 WRAP(int, fsync, int fd)
 {
-	CHANGES(fsync, WRITE | SPACE, fd, fd);
+	CHANGES(fsync, WRITE | SPACE | SYNC, fd, fd);
 }
 WRAP(int, ftruncate64, int fd, off_t len)
 {

@@ -338,6 +338,39 @@ _source_stands() {
 }
 try the_disk_fills_up_meanwhile disk_fills_up
 
+# The disk over there cannot keep them: known before it is decided, whichever call tells.
+sync_fails() { # ERROR TEXT
+	become user
+	apart
+	local good=$GODWIT n i
+	make_key
+	carry_on 1
+	for ((i = 1, n = 1; i <= n; i++)); do
+		GODWIT=$B/faulty/godwit
+		export GODWIT_INJECT=sync:$i:$1
+		serve_there --timeout 5
+		unset GODWIT_INJECT
+		GODWIT=$good
+		migrate_from alpha "tls://127.0.0.1:$PORT" --key key --copy-files
+		[[ $RC != 0 ]] || break # each has failed once
+		[[ $RC == 1 ]] || fail "exit status $RC at call $i"
+		says "cannot write .*data/work.* to the disk" "$2"
+		alive "$PID" || fail "the program is gone"
+		wait_for 20 _nothing_there
+		works_here
+		nothing_left
+		kill "$SERVE"
+		wait_for 20 gone "$SERVE"
+		rm -f serve.err
+		n=$((n + 1))
+	done
+	note "$((i - 1)) calls failed"
+	((i > 5)) || fail "only $((i - 1)) calls failed"
+	ends_there
+}
+try the_disk_over_there_fails sync_fails EIO 'Input/output error'
+try the_disk_over_there_is_full_at_the_end sync_fails ENOSPC 'No space left'
+
 # Each step at which somebody dies: nothing is left, exactly one goes on.
 dies() { # WHO POINT
 	become user

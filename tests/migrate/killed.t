@@ -7,7 +7,7 @@
 
 KILLS=${KILLS:-2}
 
-serve_again() { serve_on beta --timeout 3; }
+serve_again() { rm -f serve.err; serve_on beta --timeout 3; }
 
 start() {
 	(on alpha "$GODWIT" migrate "$PID" "tls://$BETA:$PORT" --key key --mode="$MODE" --timeout 3) </dev/null >cmd.out 2>cmd.err &
@@ -46,7 +46,7 @@ settle_all() {
 		(on alpha timeout 60 "$GODWIT" settle) >settle.out 2>&1 && break
 		_find_counters
 		if grep -q 'nobody knows\|--resume' settle.out && ((${#COUNTERS[@]} == 1)) && alive "$PID"; then
-			id=$(ls state-alpha)
+			id=$(basename state-alpha/s-*)
 			(on alpha "$GODWIT" settle --resume "${id#s-}") >>settle.out 2>&1
 			RESUMED=$((RESUMED + 1))
 			break
@@ -87,7 +87,6 @@ kills() { # USER MODE SIDE
 		note "$i: exit status $?, $(head -n 1 cmd.err)"
 		if ! alive "$SERVE"; then serve_again; fi
 		settle_all
-		if alive "$PID"; then fail "round $i: it runs here still"; fi
 		if has over '^ok$'; then over=$((over + 1)); fi
 	done
 	note "$HITS were killed, $over went over, $RESUMED were in doubt"
