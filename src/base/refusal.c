@@ -65,8 +65,10 @@ static const struct {
 	[REFUSED_KERNEL_MEMORY] = {"memory of a kernel object (asynchronous I/O, rings)",
 				   "close the object first"},
 	[REFUSED_DEVICE_MEMORY] = {"memory of a device", "let the program close the device first"},
-	[REFUSED_HUGE] = {"huge pages of hugetlbfs",
-			  "not supported yet: use transparent huge pages (madvise)"},
+	[REFUSED_HUGE] =
+		{"huge pages, other than of 2 MiB, by one mmap() each",
+		 "use huge pages of 2 MiB, each shared area by one mmap() and as a whole, or "
+		 "transparent ones (madvise)"},
 	[REFUSED_PROTECTION_KEY] = {"memory with a protection key",
 				    "not supported yet: start it so that it uses none"},
 	[REFUSED_SHARED_FILE] = {"a shared mapping of a file that its name does not reach",

@@ -44,7 +44,7 @@ int short_snapshot(struct job *j, struct err *err)
 static bool is_missing(const struct process *p, const struct mapping *m, uint64_t start,
 		       uint64_t end)
 {
-	return m->kind == MAPPING_SHMEM || m->flags & MAPPING_DELETED ||
+	return m->kind == MAPPING_SHMEM || m->kind == MAPPING_HUGE || m->flags & MAPPING_DELETED ||
 	       advice_keeps_from_copy(p, start, end);
 }
 

@@ -79,7 +79,7 @@ static enum part part_of(const struct mapping *m, const struct run *r)
 		return PART_BELOW;
 	if (r->flags & RUN_CLEAN || m->kind == MAPPING_VDSO)
 		return PART_CLEAN;
-	if (m->kind == MAPPING_SHMEM)
+	if (m->kind == MAPPING_SHMEM || m->flags & MAPPING_HUGE_SHARED)
 		return PART_SHARED;
 	return m->kind == MAPPING_FILE ? PART_CHANGED : PART_OWN;
 }

@@ -43,7 +43,7 @@ static bool may_write(const struct process *p, const struct proto_range *r)
 		const struct mapping *m = find_mapping(p, at);
 
 		if (!m || (m->kind != MAPPING_ANON && m->kind != MAPPING_FILE &&
-			   m->kind != MAPPING_SHMEM))
+			   m->kind != MAPPING_SHMEM && m->kind != MAPPING_HUGE))
 			return false;
 		at = m->end;
 	}

@@ -70,7 +70,7 @@ static struct mapping *find(const struct process *p, uint64_t start)
 		else if (start >= m->end)
 			lo = mid + 1;
 		else
-			return m->kind < MAPPING_VDSO ? m : NULL;
+			return mapping_is_special(m) ? NULL : m;
 	}
 	return NULL;
 }

@@ -19,6 +19,7 @@
 #include "state/contents.h"
 #include "state/lease.h"
 #include "state/memory.h"
+#include "state/memory_huge.h"
 #include "state/memory_sysv.h"
 #include "state/state.h"
 
@@ -58,8 +59,8 @@ static int classify(struct capture *c, const struct proc_map *m, struct mapping 
 	} else if (starts(m->name, "/dev/") && !starts(m->name, "/dev/shm/") &&
 		   strcmp(m->name, "/dev/zero")) {
 		return refuse_mapping(c, m, "memory of a device", REFUSED_DEVICE_MEMORY, err);
-	} else if (starts(m->name, "/anon_hugepage")) {
-		return refuse_mapping(c, m, "huge pages of hugetlbfs", REFUSED_HUGE, err);
+	} else if (memory_huge_is(m)) {
+		return memory_huge_classify(c, m, ret, err);
 	} else if (m->shared && !strcmp(m->name, "/dev/zero")) {
 		ret->kind = MAPPING_SHMEM;
 		ret->object = m->ino;
@@ -219,7 +220,8 @@ static int capture(struct capture *c, struct process *p, struct err *err)
 		if ((ret = add_mapping(c, p, &c->maps->v[i], err)))
 			return ret;
 	}
-	if ((ret = memory_sysv_capture(c, p, err)) || (ret = memory_refuse_foreign(c, p, err)))
+	if ((ret = memory_huge_capture(c, p, err)) || (ret = memory_sysv_capture(c, p, err)) ||
+	    (ret = memory_refuse_foreign(c, p, err)))
 		return ret;
 	return capture_layout(c, p, err);
 }
@@ -272,9 +274,11 @@ static int validate(const struct process *p, struct err *err)
 		    m->offset + (m->end - m->start) < m->offset)
 			return err_image(err, "mapping %zu (%#llx-%#llx) is impossible", i,
 					 (unsigned long long)m->start, (unsigned long long)m->end);
-		if (m->kind < MAPPING_ANON || m->kind > MAPPING_VVAR || m->prot > 7 ||
+		if (m->kind < MAPPING_ANON || m->kind > MAPPING_HUGE || m->prot > 7 ||
 		    m->file > p->nmapped_files || (of_file && !m->file))
 			return err_image(err, "mapping %zu is of an unknown kind", i);
+		if (!memory_huge_is_possible(m))
+			return err_image(err, "mapping %zu is not of huge pages", i);
 		at = m->end;
 	}
 	for (size_t i = 0; i < p->nmapped_files; i++)

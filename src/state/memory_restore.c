@@ -25,6 +25,7 @@
 #include "state/chain.h"
 #include "state/memory.h"
 #include "state/memory_early.h"
+#include "state/memory_huge.h"
 #include "state/memory_sysv.h"
 
 /* Reservations larger than this and hardly touched are mapped without
@@ -161,7 +162,7 @@ int memory_check(struct restore *r, const struct process *p, struct err *err)
 		r->file_matches[i] = !r->is_fed && file_matches(r, p, i);
 	if (r->is_fed)
 		r->know_files(r->know_arg, p, r->file_matches);
-	if ((ret = memory_sysv_check(p, err)))
+	if ((ret = memory_sysv_check(p, err)) || (ret = memory_huge_check(p, err)))
 		return ret;
 	for (size_t i = 0; i < p->nmappings; i++) {
 		const struct mapping *m = &p->mappings[i];
@@ -355,6 +356,9 @@ static void map_all(struct restore *r, const struct process *p, const bool *fill
 			memory_early_map_rest(r, m);
 		else if (m->kind == MAPPING_ANON || m->kind == MAPPING_FILE)
 			map_anon(r, m, first_prot(r, m, filled[i]));
+		else if (m->kind == MAPPING_HUGE)
+			map(r, describe(r, m), m, first_prot(r, m, filled[i]), memory_huge_flags(m),
+			    -1, 0);
 		else if (m->flags & MAPPING_SYSV)
 			memory_sysv_map(r, p, i);
 		else if (m->kind == MAPPING_SHMEM && !(m->flags & MAPPING_OF_CONTENT))
@@ -439,7 +443,7 @@ static void protect_all(struct restore *r, const struct process *p, const bool *
 	for (size_t i = 0; i < p->nmappings; i++) {
 		const struct mapping *m = &p->mappings[i];
 
-		if (m->kind < MAPPING_VDSO && !(m->flags & MAPPING_OF_CONTENT) &&
+		if (!mapping_is_special(m) && !(m->flags & MAPPING_OF_CONTENT) &&
 		    first_prot(r, m, filled[i]) != m->prot)
 			program_call(r->prog, describe(r, m), SYS_mprotect, m->start,
 				     m->end - m->start, m->prot, 0, 0, 0);

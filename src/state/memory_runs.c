@@ -7,6 +7,7 @@
  *                        ("clean") the file's own, so that the image is enough
  *                        on a machine that lacks the file
  *   shared anonymous     pages that exist
+ *   huge pages           those that exist; all, where some shared one is not mapped
  *   shared of a file     nothing: the file has it
  *   vdso, vvar           nothing: the kernel gives its own
  */
@@ -19,6 +20,7 @@
 #include "base/io.h"
 #include "proc/pagemap.h"
 #include "state/memory.h"
+#include "state/memory_huge.h"
 
 struct run_walk {
 	struct process *p;
@@ -108,15 +110,22 @@ static int find_shmem(struct capture *c, struct run_walk *w, const struct mappin
 /* Are the pages to be found in the page map? */
 static bool is_scanned(const struct mapping *m)
 {
-	return (m->kind == MAPPING_ANON || m->kind == MAPPING_FILE) &&
-	       !(m->flags & MAPPING_DELETED);
+	return (m->kind == MAPPING_ANON || m->kind == MAPPING_FILE || m->kind == MAPPING_HUGE) &&
+	       !(m->flags & (MAPPING_DELETED | MAPPING_HUGE_SHARED));
 }
 
 static enum pagemap_want want_of(const struct capture *c, const struct mapping *m)
 {
 	if (m->kind == MAPPING_FILE)
 		return PAGEMAP_PRIVATE;
+	if (m->kind == MAPPING_HUGE)
+		return PAGEMAP_ANON; /* nobody tracks them */
 	return c->tracked ? PAGEMAP_TRACKED : PAGEMAP_ANON;
+}
+
+static int found_huge(void *arg, uint64_t start, uint64_t end)
+{
+	return add_run(arg, start, end, 0);
 }
 
 static int find_other(struct capture *c, struct process *p, size_t i, struct err *err)
@@ -128,6 +137,8 @@ static int find_other(struct capture *c, struct process *p, size_t i, struct err
 		return 0;
 	if (m->kind == MAPPING_SHMEM)
 		return find_shmem(c, &w, m);
+	if (m->kind == MAPPING_HUGE)
+		return memory_huge_find_shared(c, m, found_huge, &w, err);
 	/* The vdso is stored for debuggers alone: backtraces pass through it. */
 	if ((m->flags & MAPPING_DELETED) || m->kind == MAPPING_VDSO)
 		return add_run(&w, m->start, m->end, 0);
@@ -217,7 +228,8 @@ static int find_dirty(struct capture *c, struct process *p, int pagemap, size_t 
 			ret = find_other(c, p, i, err);
 		} else {
 			while (joined && end < p->nmappings && is_scanned(&p->mappings[end]) &&
-			       p->mappings[end].kind == p->mappings[i].kind)
+			       p->mappings[end].kind == p->mappings[i].kind &&
+			       p->mappings[i].kind != MAPPING_HUGE)
 				end++;
 			ret = find_group(p, pagemap, want_of(c, &p->mappings[i]), i, end, first,
 					 err);

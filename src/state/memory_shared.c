@@ -19,10 +19,15 @@
 #include "proc/maps.h"
 #include "state/memory.h"
 
+static bool has_object(const struct mapping *m)
+{
+	return m->kind == MAPPING_SHMEM || m->flags & MAPPING_HUGE_SHARED;
+}
+
 static const struct mapping *find_object(const struct process *p, uint64_t ino)
 {
 	for (size_t i = 0; i < p->nmappings; i++)
-		if (p->mappings[i].kind == MAPPING_SHMEM && p->mappings[i].object == ino)
+		if (has_object(&p->mappings[i]) && p->mappings[i].object == ino)
 			return &p->mappings[i];
 	return NULL;
 }
@@ -72,7 +77,7 @@ int memory_refuse_foreign(struct capture *c, const struct process *p, struct err
 	int ret = 0;
 
 	for (size_t i = 0; i < p->nmappings && !has_any; i++)
-		has_any = p->mappings[i].kind == MAPPING_SHMEM;
+		has_any = has_object(&p->mappings[i]);
 	if (!has_any || !(proc = opendir("/proc")))
 		return 0;
 	while (!ret && (e = readdir(proc)))

@@ -9,8 +9,9 @@
 static const char *kind_name(uint32_t kind)
 {
 	static const char *const name[] = {
-		[MAPPING_ANON] = "anonymous", [MAPPING_FILE] = "file", [MAPPING_SHARED] = "shared",
-		[MAPPING_SHMEM] = "shmem",    [MAPPING_VDSO] = "vdso", [MAPPING_VVAR] = "vvar",
+		[MAPPING_ANON] = "anonymous",  [MAPPING_FILE] = "file", [MAPPING_SHARED] = "shared",
+		[MAPPING_SHMEM] = "shmem",     [MAPPING_VDSO] = "vdso", [MAPPING_VVAR] = "vvar",
+		[MAPPING_HUGE] = "huge pages",
 	};
 
 	return kind < ARRAY_SIZE(name) && name[kind] ? name[kind] : "unknown";
@@ -31,7 +32,10 @@ static void show_mapping(const struct process *p, const struct mapping *m, struc
 	const char *path = path_of(p, m);
 	char prot[5] = {m->prot & PROT_READ ? 'r' : '-', m->prot & PROT_WRITE ? 'w' : '-',
 			m->prot & PROT_EXEC ? 'x' : '-',
-			m->kind == MAPPING_SHARED || m->kind == MAPPING_SHMEM ? 's' : 'p'};
+			m->kind == MAPPING_SHARED || m->kind == MAPPING_SHMEM ||
+					m->flags & MAPPING_HUGE_SHARED
+				? 's'
+				: 'p'};
 
 	report_item(rep);
 	report_hex(rep, "start", NULL, m->start);

@@ -60,7 +60,7 @@ int memory_move_specials(struct restore *r, const struct process *p, bool back, 
 			to += len;
 			continue;
 		}
-		while (k < p->nmappings && p->mappings[k].kind < MAPPING_VDSO)
+		while (k < p->nmappings && !mapping_is_special(&p->mappings[k]))
 			k++;
 		if (k == p->nmappings ||
 		    strcmp(p->mappings[k].name ? p->mappings[k].name : "", now->name) ||
@@ -75,7 +75,7 @@ int memory_move_specials(struct restore *r, const struct process *p, bool back, 
 		at += len;
 		k++;
 	}
-	while (k < p->nmappings && p->mappings[k].kind < MAPPING_VDSO)
+	while (k < p->nmappings && !mapping_is_special(&p->mappings[k]))
 		k++;
 	if (k != p->nmappings)
 		return err_refuse(err, "this kernel has no %s", p->mappings[k].name);

@@ -33,6 +33,7 @@ enum mapping_kind {
 	MAPPING_SHMEM = 4,  /* shared anonymous, of this process alone */
 	MAPPING_VDSO = 5,
 	MAPPING_VVAR = 6, /* [vvar], [vvar_vclock], ... */
+	MAPPING_HUGE = 7, /* of huge pages, without a file: state/memory_huge.h */
 };
 
 enum mapping_flag {
@@ -44,6 +45,7 @@ enum mapping_flag {
 	MAPPING_OF_CONTENT = 1u << 5,
 	MAPPING_SYSV = 1u << 6,         /* MAPPING_SHMEM by shmat(2): state/memory_sysv.h */
 	MAPPING_SYSV_REMOVED = 1u << 7, /* marked by IPC_RMID */
+	MAPPING_HUGE_SHARED = 1u << 8,  /* a MAPPING_HUGE that is shared, of this process alone */
 	MAPPING_DELETED =
 		1u << 4, /* the file has no name any more: stored whole, restored as anonymous */
 	/* Capture: who touches a missing page of it waits for a userfaultfd.  Never stored. */
@@ -60,6 +62,12 @@ struct mapping {
 	uint64_t stored; /* bytes of it in the image */
 	char *name;      /* as /proc/PID/maps has it, or NULL */
 };
+
+/* Is it the kernel's own, the vdso or its data? */
+static inline bool mapping_is_special(const struct mapping *m)
+{
+	return m->kind == MAPPING_VDSO || m->kind == MAPPING_VVAR;
+}
 
 struct mapped_file {
 	char *path;

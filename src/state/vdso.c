@@ -220,7 +220,7 @@ static int drop_kernels(struct process *p, struct err *err)
 		return err->error;
 	for (size_t i = 0; i < p->nmappings; i++) {
 		to[i] = UINT32_MAX;
-		if (p->mappings[i].kind >= MAPPING_VDSO) {
+		if (mapping_is_special(&p->mappings[i])) {
 			free(p->mappings[i].name);
 			continue;
 		}
@@ -249,7 +249,7 @@ int vdso_adapt(struct process *p, uint64_t hash, struct err *err)
 	for (size_t i = 0; i < p->nmappings; i++) {
 		struct mapping *k = &p->mappings[i];
 
-		if (k->kind < MAPPING_VDSO)
+		if (!mapping_is_special(k))
 			continue;
 		k->kind = MAPPING_ANON;
 		k->offset = 0;

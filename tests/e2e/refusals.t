@@ -120,8 +120,9 @@ refuse user directory_gone;working directory.*gone;a working or root directory t
 refuse user own_descriptors;thread [0-9]+ .*of its own;a thread with descriptors of its own
 refuse user own_directory;thread [0-9]+ .*directory of its own;a thread with a working directory of its own
 refuse root high_descriptor;descriptor 1048576;a descriptor above 1048575
-refuse user hugetlb;huge;huge pages of hugetlbfs
-refuse_sysv root sysv_huge;System V.*huge;huge pages of hugetlbfs
+refuse user hugetlb;not of 2 MiB;huge pages, other than of 2 MiB, by one mmap() each
+refuse user hugetlb_parts;(part|twice);huge pages, other than of 2 MiB, by one mmap() each
+refuse_sysv root sysv_huge;System V.*huge;huge pages, other than of 2 MiB, by one mmap() each
 refuse_sysv user sysv_part;System V.*part;System V shared memory that is locked, or mapped in part
 refuse_sysv user sysv_locked;System V.*locked;System V shared memory that is locked, or mapped in part
 refuse_sysv user sysv_foreign;System V.*another process;shared memory that another process has, too

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes the seeds of the targets state and plan again, from the golden program and
 # some subjects (make all subjects first; as root).  For the time before a version
-# is released, when what the notes hold still changes.
+# is released, when what the notes hold still changes.  (big_hugetlb needs 13 free huge pages.)
 set -eu
 cd "$(dirname "$0")/../.."
 B=$(realpath "${B:-build}")
@@ -26,7 +26,7 @@ else
 fi
 kill -9 $!
 END
-for s in ${SEEDS:-ptys sockets_named_unread fds_in_flight files_signals files_leases files_locked pipes_named sockets_listening sockets_udp sockets_named files_paths timers_posix files_unlinked inotifies eventfds signalfds epolls timerfds sig_pending mem_shared_anon sysv_shm mem_written settings seccomp_filters threads_leader_gone}; do
+for s in ${SEEDS:-ptys sockets_named_unread fds_in_flight files_signals files_leases files_locked pipes_named sockets_listening sockets_udp sockets_named files_paths timers_posix files_unlinked inotifies eventfds signalfds epolls timerfds sig_pending mem_shared_anon sysv_shm mem_written settings seccomp_filters threads_leader_gone big_hugetlb}; do
 	[[ -x $B/subjects/$s ]] || continue
 	rm -f "$work/image" "$work/out"
 	user=65534

@@ -258,10 +258,19 @@ static int undumpable(void)
 
 static int hugetlb(void)
 {
-	void *p = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, 1 << 30, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 30 << 26 | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? -1 : -2;
+}
+
+/* Shared, and its half protected otherwise. */
+static int hugetlb_parts(void)
+{
+	char *p = mmap(NULL, 4 << 20, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | 21 << 26 | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED || mprotect(p, 2 << 20, PROT_READ) ? -1 : -2;
 }
 
 static int aio(void)
@@ -497,6 +506,7 @@ static const struct refused_kind kinds[] = {
 	{"traced", traced},
 	{"undumpable", undumpable},
 	{"hugetlb", hugetlb},
+	{"hugetlb_parts", hugetlb_parts},
 	{"aio", aio},
 	{"foreign_shared_memory", foreign_shared_memory},
 	{"lost_call", lost_call},
