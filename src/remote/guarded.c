@@ -149,8 +149,8 @@ static void look_for_filter(const struct remote *r, struct tracee *t)
 {
 	if (!t->knows_seccomp)
 		remote_look(r, t);
-	/* It may have set one since then.  (For others than root this says nothing.) */
-	if (!t->seccomp && ptrace(PTRACE_GET_FILTER, t->tid, 0, 0) > 0)
+	/* It may have set one since then; only root can ask. */
+	if (!t->seccomp && !geteuid() && ptrace(PTRACE_GET_FILTER, t->tid, 0, 0) > 0)
 		remote_look(r, t);
 }
 
