@@ -83,8 +83,7 @@ $(B)/obj/%.S.o: %.S
 	$(call say,AS,$<)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# Subjects: the programs that tests checkpoint.  Each is dynamic, and, where its
-# head asks for it (build=), also NAME+static and NAME+nopie.
+# Subjects: what tests checkpoint; dynamic, and, where a head asks for it (build=), +static and +nopie.
 SUBJECT_CFLAGS := -std=gnu11 -O1 -g $(WARN) $(if $(WERROR),-Werror) -D_GNU_SOURCE -pthread
 SUBJECT_CXXFLAGS := -std=c++17 -O1 -g -Wall -Wextra $(if $(WERROR),-Werror) -pthread
 built = $(patsubst tests/subjects/%,$(B)/subjects/%$(1),$(basename $(2)))
@@ -128,9 +127,8 @@ $(B)/unit/%: tests/unit/%.c $(B)/libengine.a $(wildcard tests/unit/*.h)
 	$(call say,UNIT,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(B)/libengine.a $(ALL_LDFLAGS) $(WIRE_LIBS)
 
-# Fuzz targets (tests/fuzz/fuzz.h) with the driver that knows the corpus and prints
-# TAP.  `make fuzz` links them with libFuzzer and searches: FUZZ_SECONDS= for each
-# target (60), FUZZ_TARGETS= names.
+# Fuzz targets (tests/fuzz/fuzz.h) with the driver that knows the corpus and prints TAP.  `make fuzz`
+# links them with libFuzzer and searches: FUZZ_SECONDS= for each target (60), FUZZ_TARGETS= names.
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(filter-out %/main.c,$(wildcard tests/fuzz/*.c)))
 $(B)/fuzz/%: tests/fuzz/%.c tests/fuzz/main.c $(B)/libengine.a $(wildcard tests/unit/*.h tests/fuzz/*.h)
 	@mkdir -p $(@D)
