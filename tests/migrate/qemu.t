@@ -60,6 +60,22 @@ LIMIT=200 try there_and_back_to_an_old_cpu there_and_back max,-avx2,-bmi1,-bmi2,
 LIMIT=200 GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ \
 	try limited_from_the_beginning there_and_back max --mode=total --
 
+# A job started as one of the oldest x86-64 CPUs goes where there is no AVX at all.
+portable() {
+	become root
+	pipe_on alpha "$GODWIT" run -o "$W/job" --portable -- "$WORKER"
+	wait_alive "$PID" 30 has out '^[0-9]+$'
+	PID=$(pgrep -P "$PID" -x worker) || fail "no worker: $(ps --ppid "$PID")"
+	start_guest max,-avx,-avx2,-bmi1,-bmi2,-fma "$WORKER"
+	guest_serve
+	migrate_from alpha "tls://127.0.0.1:$GUEST_PORT" --key key --timeout 60 --mode=total
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	says 'goes on on guest'
+	works_there
+	end_guest
+}
+LIMIT=200 try a_portable_job_arrives_on_any_cpu portable
+
 # Its own function needs AVX-512: refused there, with the name; and the question says so.
 uses_avx512() { # ARGS OF THE WORKER
 	become root
