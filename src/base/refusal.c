@@ -53,6 +53,8 @@ static const struct {
 	[REFUSED_OWN_DIRECTORY] = {"a thread with a working directory of its own",
 				   "only threads that share their directory and umask (CLONE_FS) "
 				   "can be saved"},
+	[REFUSED_OWN_CAPABILITIES] = {"a thread with capabilities of its own",
+				      "let all threads give up the same ones (libpsx does)"},
 	[REFUSED_HIGH_DESCRIPTOR] = {"a descriptor above 1048575",
 				     "let the program give it a lower number (dup2)"},
 

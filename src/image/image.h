@@ -52,6 +52,7 @@ enum image_note_type {
 	NOTE_UNIX_UNREAD = 0x47440015,  /* datagrams in sockets with a name */
 	NOTE_LEADER = 0x47440016,       /* it has ended, others run on */
 	NOTE_SECCOMP = 0x47440017,      /* seccomp filters of each thread */
+	NOTE_CAPABILITIES = 0x47440018, /* capabilities(7) */
 	NOTE_JOB = 0x47440020,          /* what godwit run was told to run */
 };
 

@@ -119,6 +119,13 @@ int proc_parse_status(const char *text, struct proc_status *ret, struct err *err
 	ret->sig_pending = number(text, "SigPnd", 16) | number(text, "ShdPnd", 16);
 	ret->seccomp = (uint32_t)number(text, "Seccomp", 10);
 	ret->no_new_privs = number(text, "NoNewPrivs", 10) != 0;
+	ret->caps = (struct proc_caps){
+		.inheritable = number(text, "CapInh", 16),
+		.permitted = number(text, "CapPrm", 16),
+		.effective = number(text, "CapEff", 16),
+		.bounding = number(text, "CapBnd", 16),
+		.ambient = number(text, "CapAmb", 16),
+	};
 	if (features) {
 		const char *end = strchr(features, '\n'), *s = strstr(features, "shstk");
 

@@ -22,6 +22,11 @@ struct proc_stat {
 	uint64_t start_data, end_data, start_brk, arg_start, arg_end, env_start, env_end;
 };
 
+/* The sets of capabilities(7). */
+struct proc_caps {
+	uint64_t inheritable, permitted, effective, bounding, ambient;
+};
+
 struct proc_status {
 	char state;              /* as in struct proc_stat; 0: it does not say */
 	uint32_t uid[4], gid[4]; /* real, effective, saved, file system */
@@ -33,6 +38,7 @@ struct proc_status {
 	uint64_t sig_ignored, sig_caught; /* bit signo - 1 */
 	uint64_t sig_pending;             /* of the process or of this thread */
 	uint32_t seccomp;                 /* 0 none, 1 strict, 2 filter */
+	struct proc_caps caps;
 	bool no_new_privs;
 	bool shadow_stack; /* x86_Thread_features: shstk */
 };

@@ -50,6 +50,7 @@ struct tracee {
 	bool own_directory;   /* not the speaker's: clone without CLONE_FS, unshare */
 	bool knows_told;      /* what follows */
 	uint64_t robust_list, robust_len; /* set_robust_list(2) */
+	struct proc_caps caps;            /* the first three of them */
 	int ioprio;                       /* ioprio_get(2); negative: there are none */
 	bool knows_seccomp;               /* it is in seccomp */
 	uint32_t seccomp;                 /* as /proc/PID/status has it */
@@ -214,7 +215,7 @@ int remote_xstate(const struct tracee *t, void *buf, size_t *len) __must_check;
 int remote_stat(const struct remote *r, struct proc_stat *ret, struct err *err) __must_check;
 /* Has it a table of descriptors that is not the speaker's? */
 bool remote_has_own_files(const struct remote *r, struct tracee *t);
-/* Of a stopped thread: what the kernel tells others about it, robust_list and ioprio.
+/* Of a stopped thread: what the kernel tells others about it, robust_list to ioprio.
  * 0 or a negative errno. */
 int remote_ask_told(struct tracee *t) __must_check;
 /* And a working directory? */

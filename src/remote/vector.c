@@ -8,6 +8,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/ioprio.h>
 #include <linux/kcmp.h>
 #include <string.h>
@@ -106,10 +107,20 @@ int remote_xstate(const struct tracee *t, void *buf, size_t *len)
 
 int remote_ask_told(struct tracee *t)
 {
+	struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, t->tid};
+	struct __user_cap_data_struct d[2];
+
 	if (t->knows_told)
 		return 0;
 	if (syscall(SYS_get_robust_list, t->tid, &t->robust_list, &t->robust_len))
 		return -errno;
+	if (syscall(SYS_capget, &h, d))
+		return -errno;
+	t->caps = (struct proc_caps){
+		.inheritable = d[0].inheritable | (uint64_t)d[1].inheritable << 32,
+		.permitted = d[0].permitted | (uint64_t)d[1].permitted << 32,
+		.effective = d[0].effective | (uint64_t)d[1].effective << 32,
+	};
 	t->ioprio = (int)syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, t->tid);
 	t->knows_told = true;
 	return 0;

@@ -17,6 +17,7 @@
 #include "base/report.h"
 #include "image/elfid.h"
 #include "proc/status.h"
+#include "state/capabilities.h"
 #include "state/state.h"
 
 static int read_owner(struct capture *c, struct process *p, struct err *err)
@@ -45,6 +46,7 @@ static int read_owner(struct capture *c, struct process *p, struct err *err)
 				     "process %d runs with the rights of two users (%u and %u)",
 				     c->remote->pid, p->uid, p->euid);
 	}
+	capabilities_take(p, &st);
 	if ((ret = remote_stat(c->remote, &stat, err)))
 		return ret;
 	p->ppid = stat.ppid;

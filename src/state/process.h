@@ -14,6 +14,7 @@
 #include <sys/user.h>
 
 #include "arch/x86_64/features.h"
+#include "proc/status.h"
 
 /* Where and when the checkpoint was made. */
 struct system_info {
@@ -273,6 +274,8 @@ struct process {
 	uint64_t timerslack_ns; /* of threads[0] */
 	uint32_t subreaper, thp_disable;
 	struct settings settings;
+	struct proc_caps caps;
+	bool has_caps; /* the image says which */
 	struct seccomp_filter *filters; /* remote/bpf.h */
 	size_t nfilters;
 	struct thread_filters *thread_filters; /* [i] belongs to threads[i]; NULL: there are none */

@@ -13,20 +13,35 @@
 
 /* Order of capture, of the notes and of the restart's calls: memory comes
  * first, since it needs the image's descriptor; the limits last. */
+/* clang-format off */
 const struct state_ops *const state_kinds[] = {
-	&state_system,       &state_cpu,
-	&state_ids,          &state_leader,
-	&state_contents,     &state_memory,
-	&state_runs,         &state_places,
-	&state_parent,       &state_files,
-	&state_timers,       &state_timers_posix,
-	&state_signals,      &state_terminal_modes,
-	&state_scheduling,   &state_advice,
-	&state_surroundings, &state_unix_unread,
-	&state_flight,       &state_file_signals,
-	&state_settings,     &state_seccomp,
-	&state_job,          NULL,
+	&state_system,
+	&state_cpu,
+	&state_ids,
+	&state_leader,
+	&state_contents,
+	&state_memory,
+	&state_runs,
+	&state_places,
+	&state_parent,
+	&state_files,
+	&state_timers,
+	&state_timers_posix,
+	&state_signals,
+	&state_terminal_modes,
+	&state_scheduling,
+	&state_advice,
+	&state_surroundings,
+	&state_unix_unread,
+	&state_flight,
+	&state_file_signals,
+	&state_settings,
+	&state_capabilities,
+	&state_seccomp,
+	&state_job,
+	NULL,
 };
+/* clang-format on */
 
 static void notice(void (*fn)(void *, const char *), void *arg, const char *fmt, va_list ap)
 {

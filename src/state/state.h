@@ -117,7 +117,7 @@ extern const struct state_ops state_system, state_cpu, state_ids, state_surround
 	state_runs, state_places, state_parent, state_threads, state_signals, state_timers,
 	state_files, state_scheduling, state_advice, state_timers_posix, state_contents,
 	state_terminal_modes, state_file_signals, state_flight, state_unix_unread, state_settings,
-	state_job, state_seccomp, state_leader;
+	state_job, state_seccomp, state_leader, state_capabilities;
 extern const struct state_ops *const state_kinds[]; /* NULL-terminated, in order */
 
 /* Calls notice(), formatted. */

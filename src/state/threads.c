@@ -17,6 +17,7 @@
 
 #include "base/io.h"
 #include "base/report.h"
+#include "state/capabilities.h"
 #include "state/interrupted.h"
 #include "state/settings.h"
 #include "state/state.h"
@@ -52,7 +53,9 @@ static int take_answers(void *arg, size_t i, const struct wire_call *calls, cons
 	int ret = remote_ask_told(tracee);
 
 	if (ret)
-		return err_sys(err, ret, "cannot read the robust mutex list of thread %d", t->tid);
+		return err_sys(err, ret, "cannot ask the kernel about thread %d", t->tid);
+	if ((ret = capabilities_compare(ask->p, tracee, err)))
+		return ret;
 	if (calls[0].ret || calls[2].ret || calls[3].ret)
 		return err_set(err, -EPROTO, "thread %d does not answer", t->tid);
 	if (calls[1].ret) {

@@ -118,6 +118,7 @@ refuse root two_users;two users;the rights of two users
 refuse root deadline;SCHED_DEADLINE;a thread under SCHED_DEADLINE
 refuse user directory_gone;working directory.*gone;a working or root directory that was deleted
 refuse user own_descriptors;thread [0-9]+ .*of its own;a thread with descriptors of its own
+refuse root own_capabilities;thread [0-9]+ .*capabilities of its own;a thread with capabilities of its own
 refuse user own_directory;thread [0-9]+ .*directory of its own;a thread with a working directory of its own
 refuse root high_descriptor;descriptor 1048576;a descriptor above 1048575
 refuse user hugetlb;not of 2 MiB;huge pages, other than of 2 MiB, by one mmap() each

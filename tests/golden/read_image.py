@@ -270,6 +270,8 @@ FILTER = [("flags", "u32"), ("instructions", ("list", 8, 4096))]
 SECCOMP = [("filters", ("list", FILTER, 1 << 16)),
            ("threads", ("list", [("no_new_privs", "u32"), ("filters", ("list", "u32", 32768))], 1 << 22))]
 
+CAPABILITIES = [(n, "u64") for n in ("inheritable", "permitted", "effective", "bounding", "ambient")]
+
 ADVICE = ("list", [("start", "u64"), ("end", "u64"), ("flags", "u32")], 1 << 22)
 
 NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPINGS), 4: ("RUNS", RUNS),
@@ -279,8 +281,8 @@ NOTES = {1: ("SYSTEM", SYSTEM), 2: ("PROCESS", PROCESS), 3: ("MAPPINGS", MAPPING
          15: ("CONTENTS", CONTENTS), 16: ("CPU", CPU), 17: ("TERMINAL", TERMINAL),
          18: ("FILE SIGNALS", FILE_SIGNALS), 19: ("IN FLIGHT", IN_FLIGHT), 20: ("SETTINGS", SETTINGS),
          21: ("UNIX UNREAD", UNIX_UNREAD), 22: ("LEADER", [("status", "u32")]), 23: ("SECCOMP", SECCOMP),
-         32: ("JOB", JOB)}
-ONE_EACH = [n for n in NOTES if n not in (5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 32)]
+         24: ("CAPABILITIES", CAPABILITIES), 32: ("JOB", JOB)}
+ONE_EACH = [n for n in NOTES if n not in (5, *range(10, 25), 32)]
 NEEDS_PLACES, NEEDS_PARENT = 1, 2
 CLEAN, BELOW = 1, 2
 

@@ -1,4 +1,5 @@
 /* What cannot be saved; see refusing.h. */
+#include <linux/capability.h>
 #include <arpa/inet.h>
 #include <linux/aio_abi.h>
 #include <linux/io_uring.h>
@@ -431,6 +432,27 @@ static int own_directory(void)
 	return thread_without(CLONE_FS);
 }
 
+static void *give_up(void *arg)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct d[2] = {{0}};
+
+	must(syscall(SYS_capset, &h, d));
+	is_apart = true;
+	pause();
+	return arg;
+}
+
+static int own_capabilities(void)
+{
+	pthread_t t;
+
+	must(-pthread_create(&t, NULL, give_up, NULL));
+	while (!is_apart)
+		nap(1);
+	return -2;
+}
+
 /* Where fs.nr_open allows it. */
 static int high_descriptor(void)
 {
@@ -517,6 +539,7 @@ static const struct refused_kind kinds[] = {
 	{"directory_gone", directory_gone},
 	{"own_descriptors", own_descriptors},
 	{"own_directory", own_directory},
+	{"own_capabilities", own_capabilities},
 	{"high_descriptor", high_descriptor},
 	{"secret_mapped", secret_mapped},
 	{"device_memory", device_memory},
