@@ -1,9 +1,7 @@
 # Godwit.  `make` builds, `make check` tests, `make demo` shows it at work.
 # Knobs: V=1 (show commands), B=dir (build folder), CC=, SAN=address,undefined,
-# PREFIX=, DESTDIR=, WERROR=1.
-
+# PREFIX=, DESTDIR=, WERROR=1.  (B is made relative: the lists of dependencies hold one name a file.)
 B ?= build
-# One name for each file, however it is given: the lists of what an object depends on name it.
 override B := $(patsubst $(CURDIR)/%,%,$(B))
 CC = gcc
 AR = ar

@@ -275,7 +275,7 @@ struct process {
 	uint32_t subreaper, thp_disable;
 	struct settings settings;
 	struct proc_caps caps;
-	bool has_caps; /* the image says which */
+	bool has_caps;                  /* the image says which */
 	struct seccomp_filter *filters; /* remote/bpf.h */
 	size_t nfilters;
 	struct thread_filters *thread_filters; /* [i] belongs to threads[i]; NULL: there are none */
