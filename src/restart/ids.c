@@ -27,6 +27,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -65,9 +66,26 @@ static pid_t fork_with_id(pid_t want, int *ret_pidfd)
 	return pid < 0 ? -errno : (pid_t)pid;
 }
 
+/*
+ * An id without a task is not free while a group or session has it, nor for a moment after the
+ * task: its parent, and who sends it a signal, hear of its end before the kernel gives the id back
+ * (kernel/exit.c, release_task(): free_pids() comes last).
+ */
 static bool is_free(pid_t id)
 {
-	return syscall(SYS_tkill, id, 0) && errno == ESRCH;
+	struct timespec moment = {.tv_nsec = 2 * 1000 * 1000};
+
+	for (int i = 0; i < 50; i++) {
+		int fd = (int)syscall(SYS_pidfd_open, id, 0);
+
+		if (fd < 0 && errno == ESRCH)
+			return true;
+		io_close_fd(&fd);
+		if (!syscall(SYS_tkill, id, 0) || errno != ESRCH)
+			return false;
+		nanosleep(&moment, NULL);
+	}
+	return false;
 }
 
 static bool ids_are_free(const struct rebuild *b)
