@@ -65,15 +65,7 @@ missing() {
 moves() { # MODE
 	prepare user
 	free_pages 26
-	serve_on beta
-	pipe_on alpha "$SUBJECTS/big_hugetlb" "$CTL"
-	wait_ready
-	migrate_from alpha "tls://$BETA:$PORT" --key key "--mode=$1"
-	[[ $RC == 0 ]] || fail "exit status $RC"
-	gone "$PID" || fail "the copy here was not ended"
-	: >"$CTL/release"
-	wait_for 30 has over '^ok'
-	[[ $(cat over) == ok ]] || fail "over there: $(cat over)"
+	goes_over "$1" big_hugetlb
 }
 
 try huge_pages_survive_as_user survives user

@@ -134,6 +134,19 @@ count_on() {
 	wait_alive "$PID" 30 test -s numbers
 }
 
+# A subject moves from alpha to beta, and says there that all is as it was.
+goes_over() { # MODE SUBJECT ARGS...
+	serve_on beta
+	pipe_on alpha "$SUBJECTS/$2" "$CTL" "${@:3}"
+	wait_ready
+	migrate_from alpha "tls://$BETA:$PORT" --key key "--mode=$1"
+	[[ $RC == 0 ]] || fail "exit status $RC"
+	gone "$PID" || fail "the copy here was not ended"
+	: >"$CTL/release"
+	wait_for 30 has over '^ok'
+	[[ $(cat over) == ok ]] || fail "over there: $(cat over)"
+}
+
 migrate_from() {
 	local host=$1
 	shift

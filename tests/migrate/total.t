@@ -24,15 +24,7 @@ try total_copy_of_64_mib moves user 64
 subject_moves() { # MODE SUBJECT ARGS...
 	become user
 	two_hosts
-	serve_on beta
-	pipe_on alpha "$SUBJECTS/$2" "$CTL" "${@:3}"
-	wait_ready
-	migrate_from alpha "tls://$BETA:$PORT" --key key "--mode=$1"
-	[[ $RC == 0 ]] || fail "exit status $RC"
-	gone "$PID" || fail "the copy here was not ended"
-	: >"$CTL/release"
-	wait_for 30 has over '^ok'
-	[[ $(cat over) == ok ]] || fail "over there: $(cat over)"
+	goes_over "$@"
 }
 # What is removed is made anew over there.
 try removed_system_v_memory_moves subject_moves total sysv_shm gone
@@ -43,15 +35,7 @@ try pseudo_terminals_move subject_moves total ptys
 filters_move() { # MODE
 	become root
 	two_hosts
-	serve_on beta
-	pipe_on alpha "$SUBJECTS/seccomp_filters" "$CTL"
-	wait_ready
-	migrate_from alpha "tls://$BETA:$PORT" --key key "--mode=$1"
-	[[ $RC == 0 ]] || fail "exit status $RC"
-	gone "$PID" || fail "the copy here was not ended"
-	: >"$CTL/release"
-	wait_for 30 has over '^ok'
-	[[ $(cat over) == ok ]] || fail "over there: $(cat over)"
+	goes_over "$1" seccomp_filters
 }
 for mode in total pre-copy post-copy; do
 	try "seccomp_filters_move_by_$mode" filters_move $mode
