@@ -173,7 +173,7 @@ refused_at_sigterm() {
 		((RC == 85)) || break
 		wait_for 10 none_left
 		job -- bash -c 'trap "echo bye; exit 4" TERM; echo ready; while :; do sleep 0.01 & wait; done'
-		wait_alive "$PID" 30 test -n "$(program && echo "$PROGRAM")"
+		wait_alive "$PID" 30 program
 	done
 	[[ $RC == 4 ]] || fail "exit status $RC"
 	has err 'no checkpoint before leaving, the signal is passed on' || fail "nothing is said"
