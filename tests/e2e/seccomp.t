@@ -30,6 +30,7 @@ killed_at_points() { # MODULUS REST [BOTH]
 
 # By root, where another user made it, and that one restarts it: his filters let pass what it takes.
 by_its_user() { # SUBJECT STATUS [WORDS...]
+	[[ -n $IS_ROOT ]] || skip "needs root, who alone may read filters"
 	become user
 	launch "$SUBJECTS/$1" "$CTL"
 	wait_ready
