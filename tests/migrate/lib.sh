@@ -194,6 +194,7 @@ finish_counter() {
 
 # Another host as far as the folder data is concerned; sets THERE, the process that holds it.
 apart() { # [OPTIONS OF MOUNT | disk]
+	[[ -n $IS_ROOT ]] || skip "needs root for a mount of its own"
 	local mount=(-t tmpfs -o "${1:-size=64m},mode=777" none)
 	own_mounts
 	mkdir -p data
