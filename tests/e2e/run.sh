@@ -62,7 +62,7 @@ damage() { printf '\377\000\377' | dd of="$1" bs=1 seek="$2" conv=notrunc 2>dd.e
 # and SIGUSR1 as the batch system sends them.
 kills() { # USER COUNT THREADS OPTION...
 	become "$1"
-	local count=$2 threads=$3 i p want early saved=0
+	local count=$2 threads=$3 i p want early now how saved=0
 	shift 3
 	set -- "$@" -- "$SUBJECTS/lines" "$CTL" "$threads"
 	RANDOM=$$
@@ -71,13 +71,16 @@ kills() { # USER COUNT THREADS OPTION...
 		job --every 0.03 "$@"
 		# Not by the clock: some lines further, now and then at once.
 		p=$(wc -l <out)
-		if ((RANDOM % 4)); then
+		now=$((RANDOM % 4 == 0)) how=$((RANDOM % 5))
+		# One of them at least is to be a SIGTERM.
+		((saved || i + 1 < count)) || now=0 how=3
+		if ((!now)); then
 			wait_alive "$PID" 30 has_lines $((p + 1 + RANDOM % 60))
 			early=
 		else
 			early='|143|138|1' # not godwit run yet; or its program is not
 		fi
-		case $((RANDOM % 5)) in
+		case $how in
 		0)	while p=$(ours); [[ -n $p ]]; do
 				# shellcheck disable=SC2086  # a list
 				kill -9 $p 2>/dev/null
